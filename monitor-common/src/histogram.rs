@@ -1,0 +1,137 @@
+//! Buckets of kernel-side histograms. All are powers of two, so that the kernel finds a bucket without a division and
+//! user space can publish the bounds exactly.
+
+/// Buckets of a latency histogram: bounds 2^8, 2^10, … 2^34 ns (256 ns … 17.2 s), then infinity.
+pub const LATENCY_BUCKETS: usize = 15;
+/// Buckets of a size histogram: bounds 2^9, 2^11, … 2^23 bytes (512 B … 8 MiB), then infinity.
+pub const SIZE_BUCKETS: usize = 9;
+/// Upper bounds of connection and process lifetimes, in seconds; the last bucket is infinity.
+pub const LIFETIME_BOUNDS_SECONDS: [u64; 6] = [1, 10, 60, 600, 3_600, 86_400];
+/// Buckets of a lifetime histogram.
+pub const LIFETIME_BUCKETS: usize = LIFETIME_BOUNDS_SECONDS.len() + 1;
+
+/// Bits needed for `value`: the least `n` with `value < 2^n`. Written as comparisons because the BPF instruction set
+/// has no count-leading-zeros, and the compiler's own expansion of it is twice as long.
+#[inline(always)]
+const fn bits(mut value: u64) -> u32 {
+    let mut bits = 0;
+    if value >= 1 << 32 {
+        value >>= 32;
+        bits += 32;
+    }
+    if value >= 1 << 16 {
+        value >>= 16;
+        bits += 16;
+    }
+    if value >= 1 << 8 {
+        value >>= 8;
+        bits += 8;
+    }
+    if value >= 1 << 4 {
+        value >>= 4;
+        bits += 4;
+    }
+    if value >= 1 << 2 {
+        value >>= 2;
+        bits += 2;
+    }
+    if value >= 1 << 1 {
+        value >>= 1;
+        bits += 1;
+    }
+    bits + value as u32
+}
+
+/// Index of the first bucket whose bound `2^(first + 2 i)` is not below `value` (Prometheus' `le`: the bound belongs to
+/// the bucket); `last` when none is.
+#[inline(always)]
+const fn bucket(value: u64, first: u32, last: usize) -> usize {
+    // value <= 2^n  <=>  value - 1 < 2^n  <=>  bits(value - 1) <= n
+    let bits = bits(value.saturating_sub(1));
+    if bits <= first {
+        return 0;
+    }
+    let index = ((bits - first + 1) / 2) as usize;
+    if index > last { last } else { index }
+}
+
+/// Bucket of a duration in nanoseconds.
+#[inline(always)]
+pub const fn latency_bucket(nanoseconds: u64) -> usize {
+    bucket(nanoseconds, 8, LATENCY_BUCKETS - 1)
+}
+
+/// Bucket of a size in bytes.
+#[inline(always)]
+pub const fn size_bucket(bytes: u64) -> usize {
+    bucket(bytes, 9, SIZE_BUCKETS - 1)
+}
+
+/// Bucket of a lifetime in nanoseconds.
+#[inline(always)]
+pub const fn lifetime_bucket(nanoseconds: u64) -> usize {
+    let mut index = 0;
+    while index < LIFETIME_BOUNDS_SECONDS.len() {
+        if nanoseconds <= LIFETIME_BOUNDS_SECONDS[index] * 1_000_000_000 {
+            return index;
+        }
+        index += 1;
+    }
+    index
+}
+
+/// Upper bound of latency bucket `index`, in nanoseconds; `None` for the last, which has none.
+pub const fn latency_bound(index: usize) -> Option<u64> {
+    if index + 1 < LATENCY_BUCKETS { Some(1 << (8 + 2 * index)) } else { None }
+}
+
+/// Upper bound of size bucket `index`, in bytes; `None` for the last, which has none.
+pub const fn size_bound(index: usize) -> Option<u64> {
+    if index + 1 < SIZE_BUCKETS { Some(1 << (9 + 2 * index)) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_belongs_to_its_bucket_and_the_next_value_to_the_next() {
+        for index in 0..LATENCY_BUCKETS - 1 {
+            let bound = latency_bound(index).unwrap();
+            assert_eq!(latency_bucket(bound), index);
+            assert_eq!(latency_bucket(bound + 1), index + 1);
+        }
+        for index in 0..SIZE_BUCKETS - 1 {
+            let bound = size_bound(index).unwrap();
+            assert_eq!(size_bucket(bound), index);
+            assert_eq!(size_bucket(bound + 1), index + 1);
+        }
+    }
+
+    #[test]
+    fn the_ends_hold() {
+        assert_eq!(latency_bucket(0), 0);
+        assert_eq!(latency_bucket(u64::MAX), LATENCY_BUCKETS - 1);
+        assert_eq!(size_bucket(0), 0);
+        assert_eq!(size_bucket(u64::MAX), SIZE_BUCKETS - 1);
+        assert_eq!(latency_bound(LATENCY_BUCKETS - 2), Some(1 << 34));
+        assert_eq!(size_bound(SIZE_BUCKETS - 2), Some(8 << 20));
+    }
+
+    #[test]
+    fn lifetimes_fall_below_their_bound() {
+        assert_eq!(lifetime_bucket(0), 0);
+        assert_eq!(lifetime_bucket(1_000_000_000), 0);
+        assert_eq!(lifetime_bucket(1_000_000_001), 1);
+        assert_eq!(lifetime_bucket(86_400_000_000_001), LIFETIME_BUCKETS - 1);
+    }
+
+    #[test]
+    fn bits_agree_with_the_processor() {
+        for shift in 0..64 {
+            let value = 1_u64 << shift;
+            assert_eq!(bits(value), shift + 1);
+            assert_eq!(bits(value - 1), 64 - (value - 1).leading_zeros());
+        }
+    }
+}

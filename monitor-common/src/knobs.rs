@@ -1,0 +1,35 @@
+//! What the daemon tells the kernel programs before they are loaded. The values sit in frozen read-only data, so the
+//! verifier sees constants: a branch on a knob that is off costs nothing and need not even be legal on that kernel.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Settings of the kernel programs.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Knobs {
+    /// Process id of the daemon, as the kernel's first pid namespace numbers it: not observed.
+    pub self_tgid: u64,
+    /// Shards of the hot counters, less one; the number of shards is a power of two.
+    pub shard_mask: u64,
+    /// Process slots.
+    pub slots: u64,
+    /// 1 when two CPUs may share a shard: counters are then added to atomically.
+    pub atomic_shards: u64,
+    /// 1 when `bpf_get_current_task_btf` exists (Linux 5.11).
+    pub has_current_task_btf: u64,
+    /// Bits of `thread_info`'s status word that mark a 32-bit system call; 0 when this machine has none.
+    pub compat_mask: u64,
+    /// 1 when traffic is counted at each send and receive; 0 when it is read from the socket as it closes.
+    pub traffic_by_call: u64,
+    /// 1 when `sched_process_exit` tells whether the whole process ended (Linux 6.16).
+    pub exit_tells_group: u64,
+    /// 1 when the submitting process of a block request is seen (`block_io_start`, Linux 6.3), else its issuer is taken.
+    pub block_io_start: u64,
+    /// Which signals run: bit `SIGNAL_*`.
+    pub signals: u64,
+}
+
+/// Bit of the syscalls signal in [`Knobs::signals`].
+pub const SIGNAL_SYSCALLS: u64 = 1 << 0;
+/// Bit of the tcp signal in [`Knobs::signals`].
+pub const SIGNAL_TCP: u64 = 1 << 1;

@@ -1,0 +1,53 @@
+//! Every bound of the kernel side, with its reason. Each has a loss counter in [`crate::loss`].
+
+/// Entries of the thread table, indexed by the low bits of the thread id: 16 bytes each, 1 MiB in all. Two live threads
+/// that share the low bits push each other out; that costs a hash look-up and one call's duration, and is counted.
+pub const THREADS: u32 = 1 << 16;
+
+/// Process slots when nothing else is configured. A process without a slot is counted in [`SLOT_OTHER`].
+pub const PROCESS_SLOTS: u32 = 4096;
+/// Most process slots that can be configured: the thread table keeps a slot in 16 bits.
+pub const PROCESS_SLOTS_MAX: u32 = 1 << 15;
+
+/// The slot of every process that found the table full: its calls count in group `_other`.
+pub const SLOT_OTHER: u32 = 0;
+/// The slot for what no process could be found for (a socket older than the daemon, for instance): group `_unknown`.
+pub const SLOT_UNKNOWN: u32 = 1;
+/// First slot that is handed out.
+pub const SLOT_FIRST: u32 = 2;
+/// Marks, in the thread table, a thread that is not observed (the daemon's own).
+pub const SLOT_IGNORED: u16 = u16::MAX;
+
+/// Most copies (shards) of the hot per-process counters. One per CPU up to here, so that CPUs do not share cache lines.
+pub const SHARDS_MAX: u32 = 8;
+
+/// Sockets with a known owner at one time.
+pub const SOCKETS: u32 = 65_536;
+/// Block requests in flight at one time.
+pub const BLOCK_REQUESTS: u32 = 16_384;
+/// Pairs of device and operation.
+pub const BLOCK_DEVICES: u32 = 1_024;
+/// Triples of process, device and operation.
+pub const BLOCK_PROCESSES: u32 = 16_384;
+/// Triples of device, operation and error.
+pub const BLOCK_ERRORS: u32 = 1_024;
+/// Triples of process, family and errno.
+pub const SYSCALL_ERRORS: u32 = 32_768;
+/// Pairs of process and listening port.
+pub const TCP_ACCEPTS: u32 = 8_192;
+
+/// Bytes of the ring that carries what security rules need. Nothing else may fill it. The largest record takes 72 KiB.
+pub const SECURITY_RING: u32 = 8 << 20;
+/// Bytes of the ring for everything else.
+pub const TELEMETRY_RING: u32 = 4 << 20;
+
+/// Longest path that the kernel hands over; a longer one is cut at its root end and marked.
+pub const PATH: usize = 1_024;
+/// Longest path component (NAME_MAX of Linux is 255) with its terminator.
+pub const NAME: usize = 256;
+/// Most path components that the kernel walks.
+pub const PATH_DEPTH: u32 = 40;
+/// Most bytes of arguments that are copied at exec; the true length is always told.
+pub const ARGS: usize = 32 << 10;
+/// Most threads whose counters are added up at the exit of their process, beside those already reaped.
+pub const EXIT_THREADS: u32 = 128;

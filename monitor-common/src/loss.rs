@@ -1,0 +1,85 @@
+//! What the kernel side could not deliver, by cause. One counter each, per CPU, published as
+//! `monitor_lost_total{signal,cause}`. Numbers are the array index: never reused, never reordered.
+
+macro_rules! losses {
+    ($($(#[$doc:meta])* $variant:ident = $index:literal, $signal:literal, $cause:literal;)*) => {
+        /// A cause of loss.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u32)]
+        pub enum Loss {
+            $($(#[$doc])* $variant = $index,)*
+        }
+
+        impl Loss {
+            /// Every cause there is.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The signal that suffers from it.
+            pub const fn signal(self) -> &'static str {
+                match self { $(Self::$variant => $signal,)* }
+            }
+
+            /// The cause, as the metric's label tells it.
+            pub const fn cause(self) -> &'static str {
+                match self { $(Self::$variant => $cause,)* }
+            }
+        }
+    };
+}
+
+losses! {
+    /// An exec record found the security ring full.
+    ExecRing = 0, "exec", "ring_full";
+    /// A fork record found the telemetry ring full.
+    ForkRing = 1, "process", "fork_ring_full";
+    /// An exit record found the telemetry ring full.
+    ExitRing = 2, "process", "exit_ring_full";
+    /// A process found no free slot: its numbers went to group `_other`.
+    Slots = 3, "process", "slots_full";
+    /// Two live threads share an entry of the thread table: one call was counted without its duration.
+    ThreadCollision = 4, "syscalls", "thread_collision";
+    /// A triple of process, family and errno found its table full.
+    SyscallErrors = 5, "syscalls", "errors_full";
+    /// A socket's owner found the socket table full.
+    Sockets = 6, "tcp", "sockets_full";
+    /// A pair of process and port found its table full.
+    TcpAccepts = 7, "tcp", "accepts_full";
+    /// A block request found the request table full: it was not timed.
+    BlockRequests = 8, "block_io", "requests_full";
+    /// A pair of device and operation found its table full.
+    BlockDevices = 9, "block_io", "devices_full";
+    /// A triple of process, device and operation found its table full.
+    BlockProcesses = 10, "block_io", "processes_full";
+    /// A triple of device, operation and error found its table full.
+    BlockErrors = 11, "block_io", "errors_full";
+    /// Arguments or environment of a new program could not be read at all.
+    ExecArgs = 12, "exec", "arguments_unreadable";
+    /// A process ended with more unreaped threads than are added up: its exit record is short by theirs.
+    ExitThreads = 13, "process", "exit_threads";
+    /// A request completed whose start was seen, but under another device: the table entry was stale.
+    BlockStale = 14, "block_io", "stale_request";
+}
+
+/// Number of counters.
+pub const LOSSES: u32 = Loss::ALL.len() as u32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_dense_so_that_the_array_has_no_holes() {
+        for (index, loss) in Loss::ALL.iter().enumerate() {
+            assert_eq!(*loss as usize, index);
+        }
+    }
+
+    #[test]
+    fn no_two_causes_share_their_labels() {
+        for (index, one) in Loss::ALL.iter().enumerate() {
+            for other in &Loss::ALL[index + 1..] {
+                assert!((one.signal(), one.cause()) != (other.signal(), other.cause()));
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Where the kernel keeps what the programs read.
+//!
+//! Kernel structs move between versions and configurations, so no offset is written in code: the daemon looks each up in
+//! the running kernel's BTF before it loads the programs. This table is the one place that names kernel fields. A field
+//! with several names was renamed; the first that exists is taken.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// The offset of a field that this kernel does not have.
+pub const MISSING: u64 = u64::MAX;
+
+/// A line of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Name of the entry in [`Offsets`].
+    pub name: &'static str,
+    /// The kernel's struct.
+    pub container: &'static str,
+    /// The field, a path with dots; the first of these that exists.
+    pub paths: &'static [&'static str],
+}
+
+macro_rules! offsets {
+    ($($name:ident = $container:literal [$($path:literal),+];)*) => {
+        /// Byte offsets, [`MISSING`] where this kernel has no such field.
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+        #[expect(missing_docs, reason = "each is the field that FIELDS names")]
+        pub struct Offsets {
+            $(pub $name: u64,)*
+        }
+
+        /// The table.
+        pub const FIELDS: &[Field] = &[
+            $(Field { name: stringify!($name), container: $container, paths: &[$($path),+] },)*
+        ];
+
+        impl Offsets {
+            /// What is known before the kernel's BTF has been read: nothing.
+            pub const MISSING: Self = Self { $($name: MISSING,)* };
+
+            /// Looks every field up.
+            pub fn resolve(mut find: impl FnMut(&Field) -> Option<u64>) -> Self {
+                let mut fields = FIELDS.iter();
+                Self {
+                    $($name: fields.next().and_then(&mut find).unwrap_or(MISSING),)*
+                }
+            }
+
+            /// The offset of the entry called `name`; `None` when there is no such entry or no such field.
+            pub fn get(&self, name: &str) -> Option<u64> {
+                match name {
+                    $(stringify!($name) => (self.$name != MISSING).then_some(self.$name),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+offsets! {
+    // Tasks.
+    task_pid = "task_struct" ["pid"];
+    task_tgid = "task_struct" ["tgid"];
+    task_flags = "task_struct" ["flags"];
+    task_comm = "task_struct" ["comm"];
+    task_group_leader = "task_struct" ["group_leader"];
+    task_real_parent = "task_struct" ["real_parent"];
+    task_start_boottime = "task_struct" ["start_boottime", "real_start_time"];
+    task_cred = "task_struct" ["cred"];
+    task_real_cred = "task_struct" ["real_cred"];
+    task_mm = "task_struct" ["mm"];
+    task_fs = "task_struct" ["fs"];
+    task_files = "task_struct" ["files"];
+    task_signal = "task_struct" ["signal"];
+    task_cgroups = "task_struct" ["cgroups"];
+    task_loginuid = "task_struct" ["loginuid"];
+    task_exit_code = "task_struct" ["exit_code"];
+    task_thread_node = "task_struct" ["thread_node"];
+    task_runtime = "task_struct" ["se.sum_exec_runtime"];
+    task_utime = "task_struct" ["utime"];
+    task_stime = "task_struct" ["stime"];
+    task_min_flt = "task_struct" ["min_flt"];
+    task_maj_flt = "task_struct" ["maj_flt"];
+    task_nvcsw = "task_struct" ["nvcsw"];
+    task_nivcsw = "task_struct" ["nivcsw"];
+    task_ioac_rchar = "task_struct" ["ioac.rchar"];
+    task_ioac_wchar = "task_struct" ["ioac.wchar"];
+    task_ioac_read = "task_struct" ["ioac.read_bytes"];
+    task_ioac_write = "task_struct" ["ioac.write_bytes"];
+    // x86 says a 32-bit call in `thread_info.status`, arm64 a 32-bit task in `thread_info.flags`.
+    task_compat = "task_struct" ["thread_info.status", "thread_info.flags"];
+
+    // What threads share, and what reaped threads left.
+    signal_live = "signal_struct" ["live.counter"];
+    signal_flags = "signal_struct" ["flags"];
+    signal_group_exit_code = "signal_struct" ["group_exit_code"];
+    signal_thread_head = "signal_struct" ["thread_head"];
+    signal_runtime = "signal_struct" ["sum_sched_runtime"];
+    signal_utime = "signal_struct" ["utime"];
+    signal_stime = "signal_struct" ["stime"];
+    signal_min_flt = "signal_struct" ["min_flt"];
+    signal_maj_flt = "signal_struct" ["maj_flt"];
+    signal_nvcsw = "signal_struct" ["nvcsw"];
+    signal_nivcsw = "signal_struct" ["nivcsw"];
+    signal_maxrss = "signal_struct" ["maxrss"];
+    signal_ioac_rchar = "signal_struct" ["ioac.rchar"];
+    signal_ioac_wchar = "signal_struct" ["ioac.wchar"];
+    signal_ioac_read = "signal_struct" ["ioac.read_bytes"];
+    signal_ioac_write = "signal_struct" ["ioac.write_bytes"];
+    signal_tty = "signal_struct" ["tty"];
+    tty_name = "tty_struct" ["name"];
+
+    // Credentials and control groups.
+    cred_uid = "cred" ["uid"];
+    cred_euid = "cred" ["euid"];
+    cred_gid = "cred" ["gid"];
+    cred_egid = "cred" ["egid"];
+    css_set_dfl_cgrp = "css_set" ["dfl_cgrp"];
+    cgroup_kn = "cgroup" ["kn"];
+    kernfs_node_id = "kernfs_node" ["id"];
+
+    // Exec.
+    bprm_file = "linux_binprm" ["file"];
+    bprm_filename = "linux_binprm" ["filename"];
+    bprm_interp = "linux_binprm" ["interp"];
+    bprm_per_clear = "linux_binprm" ["per_clear"];
+    mm_arg_start = "mm_struct" ["arg_start"];
+    mm_arg_end = "mm_struct" ["arg_end"];
+    mm_env_start = "mm_struct" ["env_start"];
+    mm_env_end = "mm_struct" ["env_end"];
+
+    // Files and paths.
+    file_inode = "file" ["f_inode"];
+    file_path_mnt = "file" ["f_path.mnt"];
+    file_path_dentry = "file" ["f_path.dentry"];
+    file_private = "file" ["private_data"];
+    inode_mode = "inode" ["i_mode"];
+    inode_uid = "inode" ["i_uid"];
+    inode_ino = "inode" ["i_ino"];
+    inode_nlink = "inode" ["i_nlink"];
+    inode_rdev = "inode" ["i_rdev"];
+    inode_sb = "inode" ["i_sb"];
+    sb_dev = "super_block" ["s_dev"];
+    sb_magic = "super_block" ["s_magic"];
+    dentry_parent = "dentry" ["d_parent"];
+    dentry_name = "dentry" ["d_name.name"];
+    vfsmount_root = "vfsmount" ["mnt_root"];
+    mount_mnt = "mount" ["mnt"];
+    mount_parent = "mount" ["mnt_parent"];
+    mount_mountpoint = "mount" ["mnt_mountpoint"];
+    fs_pwd_mnt = "fs_struct" ["pwd.mnt"];
+    fs_pwd_dentry = "fs_struct" ["pwd.dentry"];
+    files_fdt = "files_struct" ["fdt"];
+    fdtable_fd = "fdtable" ["fd"];
+    fdtable_max = "fdtable" ["max_fds"];
+
+    // Sockets.
+    socket_sk = "socket" ["sk"];
+    sock_family = "sock" ["__sk_common.skc_family"];
+    sock_state = "sock" ["__sk_common.skc_state"];
+    sock_num = "sock" ["__sk_common.skc_num"];
+    sock_dport = "sock" ["__sk_common.skc_dport"];
+    sock_daddr = "sock" ["__sk_common.skc_daddr"];
+    sock_v6_daddr = "sock" ["__sk_common.skc_v6_daddr"];
+    sock_err = "sock" ["sk_err"];
+    sock_protocol = "sock" ["sk_protocol"];
+    tcp_bytes_sent = "tcp_sock" ["bytes_sent"];
+    tcp_bytes_retrans = "tcp_sock" ["bytes_retrans"];
+    tcp_bytes_received = "tcp_sock" ["bytes_received"];
+    skb_cb = "sk_buff" ["cb"];
+    tcp_skb_gso_segs = "tcp_skb_cb" ["tcp_gso_segs"];
+
+    // Block requests.
+    request_q = "request" ["q"];
+    request_rq_disk = "request" ["rq_disk"];
+    request_cmd_flags = "request" ["cmd_flags"];
+    request_data_len = "request" ["__data_len"];
+    queue_disk = "request_queue" ["disk"];
+    disk_major = "gendisk" ["major"];
+    disk_first_minor = "gendisk" ["first_minor"];
+
+    // Registers at a system call.
+    regs_orig_ax = "pt_regs" ["orig_ax", "syscallno"];
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+
+    #[test]
+    fn resolving_asks_for_every_field_in_order() {
+        let mut asked = 0;
+        let offsets = Offsets::resolve(|_| {
+            asked += 1;
+            Some(asked)
+        });
+        assert_eq!(asked as usize, FIELDS.len());
+        assert_eq!(size_of::<Offsets>(), FIELDS.len() * 8);
+        for (index, field) in FIELDS.iter().enumerate() {
+            assert_eq!(offsets.get(field.name), Some(index as u64 + 1), "{}", field.name);
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_not_there_is_none() {
+        assert_eq!(Offsets::resolve(|_| None), Offsets::MISSING);
+        assert_eq!(Offsets::MISSING.get("task_pid"), None);
+        assert_eq!(Offsets::MISSING.get("no such entry"), None);
+    }
+}

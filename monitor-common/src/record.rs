@@ -1,0 +1,87 @@
+//! The frame of every record that goes through a ring buffer.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Number of the layout described in this crate. Raised with each change that an older daemon would misread.
+pub const ABI_VERSION: u32 = 1;
+
+/// Which ring a record travels in; also the index of its sequence counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Ring {
+    /// What security rules need.
+    Security = 0,
+    /// Everything else.
+    Telemetry = 1,
+}
+
+impl Ring {
+    /// Every ring there is.
+    pub const ALL: [Self; 2] = [Self::Security, Self::Telemetry];
+
+    /// The name in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Security => "security",
+            Self::Telemetry => "telemetry",
+        }
+    }
+}
+
+/// What a record is. Numbers are never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Kind {
+    /// [`crate::signals::exec::ExecRecord`], small.
+    ExecSmall = 1,
+    /// The same with room for longer arguments and environment.
+    ExecMedium = 2,
+    /// The same with the most room there is.
+    ExecLarge = 3,
+    /// [`crate::signals::process::ForkRecord`].
+    Fork = 4,
+    /// [`crate::signals::process::ExitRecord`].
+    Exit = 5,
+}
+
+impl Kind {
+    /// The kind with this number, if there is one.
+    pub const fn from_number(number: u16) -> Option<Self> {
+        Some(match number {
+            1 => Self::ExecSmall,
+            2 => Self::ExecMedium,
+            3 => Self::ExecLarge,
+            4 => Self::Fork,
+            5 => Self::Exit,
+            _ => return None,
+        })
+    }
+}
+
+/// First bytes of every record.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Header {
+    /// A [`Kind`]'s number.
+    pub kind: u16,
+    /// The CPU that wrote it.
+    pub cpu: u16,
+    /// [`ABI_VERSION`] of the writer.
+    pub abi: u32,
+    /// Counts every record this CPU meant to write to this ring, also those that found it full, from 1: a gap is a loss.
+    pub sequence: u64,
+    /// When (`CLOCK_BOOTTIME`, nanoseconds).
+    pub time_ns: u64,
+}
+
+/// A process, told apart from a later one with the same id.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ProcessKey {
+    /// `task_struct.start_boottime` of the thread group leader, nanoseconds since boot.
+    pub start_ns: u64,
+    /// Process id (thread group id), as the first pid namespace numbers it.
+    pub tgid: u32,
+    /// Always 0.
+    pub reserved: u32,
+}

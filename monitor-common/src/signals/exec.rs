@@ -1,0 +1,142 @@
+//! `exec`: a process runs another program. What security rules need is taken from kernel objects at the moment of the
+//! exec; user memory is read only for arguments and environment, which the kernel itself has just written.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::{
+    limits::{ARGS, NAME, PATH},
+    record::{Header, ProcessKey},
+};
+
+/// Arguments and environment that fit the small record: most of them.
+pub const SMALL: (usize, usize) = (1 << 10, 3 << 10);
+/// … the medium record.
+pub const MEDIUM: (usize, usize) = (4 << 10, 12 << 10);
+/// … the large record; what is longer is cut.
+pub const LARGE: (usize, usize) = (ARGS, 32 << 10);
+
+/// A path, as its components from the last to the first, each ended by a zero byte.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Path {
+    /// Bytes of `names` that are used.
+    pub length: u32,
+    /// 1 when the walk did not reach the root: components at the root end are missing.
+    pub cut: u32,
+    /// The components; room for one more than [`PATH`] bytes, because each is copied whole.
+    pub names: [u8; PATH + NAME],
+}
+
+/// What a file descriptor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum FdKind {
+    /// Not open.
+    Closed = 0,
+    /// A file, a directory, a device that is no terminal, …
+    Other = 1,
+    /// A pipe.
+    Pipe = 2,
+    /// A socket of no internet family.
+    Socket = 3,
+    /// An IPv4 or IPv6 socket.
+    Inet = 4,
+    /// A character device; terminals are.
+    Character = 5,
+}
+
+/// One of the three standard descriptors.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Stdio {
+    /// A [`FdKind`]'s number.
+    pub kind: u32,
+    /// Address family of a socket.
+    pub family: u16,
+    /// `sk_state` of an internet socket.
+    pub state: u16,
+    /// Peer's port of an internet socket, host byte order.
+    pub peer_port: u16,
+    /// Local port, host byte order.
+    pub local_port: u16,
+    /// `inode.i_rdev` of a character device (`dev_t` as the kernel holds it).
+    pub device: u32,
+    /// Peer's address: 16 bytes for IPv6, the first 4 for IPv4.
+    pub peer: [u8; 16],
+}
+
+/// A program replaced another: everything of fixed size.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ExecHead {
+    /// One of the exec kinds of [`crate::record::Kind`].
+    pub header: Header,
+    /// Who.
+    pub process: ProcessKey,
+    /// Its parent at this moment (`task_struct.real_parent`).
+    pub parent: ProcessKey,
+    /// Inode number of the program's file.
+    pub inode: u64,
+    /// `super_block.s_magic` of its file system.
+    pub magic: u64,
+    /// cgroup id on the v2 hierarchy.
+    pub cgroup_id: u64,
+    /// Address of `css_set`: tasks with the same one are in the same cgroups of every hierarchy.
+    pub cgroup_set: u64,
+    /// Real user id.
+    pub uid: u32,
+    /// Effective user id, after the exec.
+    pub euid: u32,
+    /// Real group id.
+    pub gid: u32,
+    /// Effective group id, after the exec.
+    pub egid: u32,
+    /// User who logged in; `u32::MAX`: nobody did.
+    pub loginuid: u32,
+    /// `inode.i_mode` of the program's file.
+    pub mode: u32,
+    /// `inode.i_nlink`: 0 when it has been deleted or never had a name.
+    pub links: u32,
+    /// Owner of the program's file.
+    pub owner: u32,
+    /// Device of the file system (`super_block.s_dev`).
+    pub device: u32,
+    /// `linux_binprm.per_clear`: not 0 when the exec gained privileges.
+    pub per_clear: u32,
+    /// 1 when the file named is a script that another program interprets.
+    pub script: u32,
+    /// Bytes of arguments there are, terminators included.
+    pub args_length: u32,
+    /// Bytes of arguments copied.
+    pub args_copied: u32,
+    /// Bytes of environment there are.
+    pub env_length: u32,
+    /// Bytes of environment copied.
+    pub env_copied: u32,
+    /// Bytes of `filename` that are used.
+    pub filename_length: u32,
+    /// Descriptors 0, 1 and 2.
+    pub stdio: [Stdio; 3],
+    /// `task_struct.comm`.
+    pub comm: [u8; 16],
+    /// Controlling terminal, such as `pts/0`; empty: none.
+    pub tty: [u8; 16],
+    /// The program's file, as the kernel resolved it.
+    pub exe: Path,
+    /// Working directory.
+    pub cwd: Path,
+    /// The name that was passed to execve, copied by the kernel (`linux_binprm.filename`).
+    pub filename: [u8; PATH],
+}
+
+/// An [`ExecHead`] with room for `A` bytes of arguments and `E` of environment.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout)]
+pub struct ExecRecord<const A: usize, const E: usize> {
+    /// Everything of fixed size.
+    pub head: ExecHead,
+    /// Arguments, each ended by a zero byte.
+    pub args: [u8; A],
+    /// Environment, each variable ended by a zero byte. The daemon keeps the few variables that rules need.
+    pub env: [u8; E],
+}

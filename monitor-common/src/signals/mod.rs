@@ -1,0 +1,7 @@
+//! One module a signal: the layouts that its kernel programs write and the daemon reads.
+
+pub mod block_io;
+pub mod exec;
+pub mod process;
+pub mod syscalls;
+pub mod tcp;

@@ -1,0 +1,2 @@
+#![no_std]
+//! Exists so that cargo has a library target.
