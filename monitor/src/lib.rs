@@ -1,1 +1,9 @@
 //! The daemon as a library, so that its parts can be tested.
+
+pub mod config;
+pub mod detect;
+pub mod events;
+pub mod http;
+pub mod metrics;
+pub mod processes;
+pub mod signals;

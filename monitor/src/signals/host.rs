@@ -1,0 +1,1 @@
+//! `host`: CPU, memory, disks, network and load of the machine.
