@@ -23,8 +23,14 @@ pub struct Knobs {
     pub traffic_by_call: u64,
     /// 1 when `sched_process_exit` tells whether the whole process ended (Linux 6.16).
     pub exit_tells_group: u64,
-    /// 1 when the submitting process of a block request is seen (`block_io_start`, Linux 6.3), else its issuer is taken.
+    /// 1 when the submitting process of a block request is seen (`block_io_start`, Linux 6.5), else its issuer is taken.
     pub block_io_start: u64,
+    /// Which argument of `block_rq_insert` and `block_rq_issue` is the request: 0, or 1 before Linux 5.11.
+    pub block_request_argument: u64,
+    /// Bytes waiting in the security ring at which the daemon is woken before its next look.
+    pub security_wake: u64,
+    /// The same for the telemetry ring.
+    pub telemetry_wake: u64,
     /// Which signals run: bit `SIGNAL_*`.
     pub signals: u64,
 }

@@ -49,5 +49,3 @@ pub const NAME: usize = 256;
 pub const PATH_DEPTH: u32 = 40;
 /// Most bytes of arguments that are copied at exec; the true length is always told.
 pub const ARGS: usize = 32 << 10;
-/// Most threads whose counters are added up at the exit of their process, beside those already reaped.
-pub const EXIT_THREADS: u32 = 128;

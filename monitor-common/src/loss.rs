@@ -34,7 +34,7 @@ losses! {
     ForkRing = 1, "process", "fork_ring_full";
     /// An exit record found the telemetry ring full.
     ExitRing = 2, "process", "exit_ring_full";
-    /// A process found no free slot: its numbers went to group `_other`.
+    /// A birth or a call of a process that found no free slot: its numbers went to group `_other`.
     Slots = 3, "process", "slots_full";
     /// Two live threads share an entry of the thread table: one call was counted without its duration.
     ThreadCollision = 4, "syscalls", "thread_collision";
@@ -54,10 +54,6 @@ losses! {
     BlockErrors = 11, "block_io", "errors_full";
     /// Arguments or environment of a new program could not be read at all.
     ExecArgs = 12, "exec", "arguments_unreadable";
-    /// A process ended with more unreaped threads than are added up: its exit record is short by theirs.
-    ExitThreads = 13, "process", "exit_threads";
-    /// A request completed whose start was seen, but under another device: the table entry was stale.
-    BlockStale = 14, "block_io", "stale_request";
 }
 
 /// Number of counters.

@@ -76,26 +76,13 @@ offsets! {
     task_cgroups = "task_struct" ["cgroups"];
     task_loginuid = "task_struct" ["loginuid"];
     task_exit_code = "task_struct" ["exit_code"];
-    task_thread_node = "task_struct" ["thread_node"];
-    task_runtime = "task_struct" ["se.sum_exec_runtime"];
-    task_utime = "task_struct" ["utime"];
-    task_stime = "task_struct" ["stime"];
-    task_min_flt = "task_struct" ["min_flt"];
-    task_maj_flt = "task_struct" ["maj_flt"];
-    task_nvcsw = "task_struct" ["nvcsw"];
-    task_nivcsw = "task_struct" ["nivcsw"];
-    task_ioac_rchar = "task_struct" ["ioac.rchar"];
-    task_ioac_wchar = "task_struct" ["ioac.wchar"];
-    task_ioac_read = "task_struct" ["ioac.read_bytes"];
-    task_ioac_write = "task_struct" ["ioac.write_bytes"];
     // x86 says a 32-bit call in `thread_info.status`, arm64 a 32-bit task in `thread_info.flags`.
     task_compat = "task_struct" ["thread_info.status", "thread_info.flags"];
 
-    // What threads share, and what reaped threads left.
+    // What threads share, and what they left when they were reaped.
     signal_live = "signal_struct" ["live.counter"];
     signal_flags = "signal_struct" ["flags"];
     signal_group_exit_code = "signal_struct" ["group_exit_code"];
-    signal_thread_head = "signal_struct" ["thread_head"];
     signal_runtime = "signal_struct" ["sum_sched_runtime"];
     signal_utime = "signal_struct" ["utime"];
     signal_stime = "signal_struct" ["stime"];

@@ -26,8 +26,10 @@ pub struct ProcessSlot {
     pub state: u32,
     /// How often the slot has been given back.
     pub generation: u32,
-    /// Unused.
+    /// Always 0.
     pub reserved: u32,
+    /// When the last thread ended, nanoseconds since boot; 0: it lives.
+    pub exited_ns: u64,
 }
 
 /// A slot with the generation it was seen in: names a process for longer than it lives.

@@ -1,5 +1,7 @@
 //! `process`: births and deaths. The record of a death carries everything the process used, so that one that lived for
-//! five milliseconds is counted in full.
+//! five milliseconds is counted in full. It is written when the kernel lets go of the thread group leader
+//! (`sched_process_free`), shortly after the parent has waited for it: only then has the kernel added up all threads,
+//! and CPU time to the nanosecond instead of to the last tick. A zombie has no record yet; it is still in /proc.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -24,7 +26,7 @@ pub struct ForkRecord {
     pub comm: [u8; 16],
 }
 
-/// A process ended: its last thread is gone.
+/// A process has ended and its parent has waited for it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct ExitRecord {
@@ -34,12 +36,14 @@ pub struct ExitRecord {
     pub process: ProcessKey,
     /// Its slot.
     pub slot: SlotRef,
-    /// `comm` of the thread that ended last.
+    /// `comm` of the thread group leader.
     pub comm: [u8; 16],
     /// Wait status: exit code in bits 8 to 15, signal in bits 0 to 6, bit 7 when memory was dumped (wait(2)).
     pub status: u32,
-    /// Threads that were added up beside those already reaped.
-    pub threads: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// When its last thread ended, nanoseconds since boot; 0: not seen, take the header's time.
+    pub exited_ns: u64,
     /// CPU time, exact, nanoseconds.
     pub runtime_ns: u64,
     /// CPU time in user mode as the kernel's tick saw it, nanoseconds: only the proportion to `system_ns` is meaningful.

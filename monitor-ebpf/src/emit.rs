@@ -1,0 +1,82 @@
+//! The two rings, and the account of what did not fit.
+
+use aya_ebpf::{
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns},
+    macros::map,
+    maps::{PerCpuArray, RingBuf, ring_buf::RingBufEntry},
+};
+use monitor_common::{
+    limits,
+    loss::{LOSSES, Loss},
+    record::{ABI_VERSION, Header, Kind, Ring},
+};
+
+use crate::settings::knob;
+
+#[map]
+static SECURITY: RingBuf = RingBuf::with_byte_size(limits::SECURITY_RING, 0);
+#[map]
+static TELEMETRY: RingBuf = RingBuf::with_byte_size(limits::TELEMETRY_RING, 0);
+/// Records that each CPU meant to write, by ring.
+#[map]
+static SEQUENCES: PerCpuArray<u64> = PerCpuArray::with_max_entries(Ring::ALL.len() as u32, 0);
+/// What each CPU lost, by cause.
+#[map]
+static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOSSES, 0);
+
+/// Counts one loss.
+#[inline(always)]
+pub(crate) fn lost(loss: Loss) {
+    if let Some(counter) = LOST.get_ptr_mut(loss as u32) {
+        // SAFETY: this CPU's own entry. Atomic, because an interrupt on this CPU may count too.
+        unsafe { crate::atomic::add(counter, 1) };
+    }
+}
+
+/// Room for one record, or the loss counted.
+#[inline(always)]
+pub(crate) fn reserve<T: 'static>(ring: Ring, loss: Loss) -> Option<RingBufEntry<T>> {
+    const { assert!(align_of::<T>() <= 8, "the ring aligns to 8 bytes") };
+    // The number is taken before the room is asked for: a record that finds the ring full leaves a gap.
+    if let Some(sequence) = SEQUENCES.get_ptr_mut(ring as u32) {
+        // SAFETY: this CPU's own entry.
+        unsafe { crate::atomic::add(sequence, 1) };
+    }
+    let entry = match ring {
+        Ring::Security => SECURITY.reserve::<T>(0),
+        Ring::Telemetry => TELEMETRY.reserve::<T>(0),
+    };
+    if entry.is_none() {
+        lost(loss);
+    }
+    entry
+}
+
+/// The header of a record for which room was just reserved.
+#[inline(always)]
+pub(crate) fn header(ring: Ring, kind: Kind) -> Header {
+    let sequence = SEQUENCES.get(ring as u32).copied().unwrap_or(0);
+    Header {
+        kind: kind as u16,
+        // SAFETY: a helper without arguments.
+        cpu: unsafe { bpf_get_smp_processor_id() } as u16,
+        abi: ABI_VERSION,
+        sequence,
+        // SAFETY: a helper without arguments.
+        time_ns: unsafe { bpf_ktime_get_boot_ns() },
+    }
+}
+
+/// Flags to submit a record of `size` bytes with. The daemon looks every few milliseconds by itself, and waking it
+/// costs more than all else an event costs (3 to 4 µs on a virtual machine): it is woken only by the record that makes
+/// the backlog cross the mark.
+#[inline(always)]
+pub(crate) fn wakeup(ring: Ring, size: usize) -> u64 {
+    let (waiting, mark) = match ring {
+        Ring::Security => (SECURITY.query(u64::from(BPF_RB_AVAIL_DATA)), knob!(security_wake)),
+        Ring::Telemetry => (TELEMETRY.query(u64::from(BPF_RB_AVAIL_DATA)), knob!(telemetry_wake)),
+    };
+    let crossed = waiting >= mark && waiting < mark + size as u64 + 8;
+    u64::from(if crossed { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP })
+}

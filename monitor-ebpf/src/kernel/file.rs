@@ -1,0 +1,55 @@
+//! Open files.
+
+use monitor_common::signals::exec::{FdKind, Stdio};
+
+use super::{read::Object, socket};
+use crate::settings::offset;
+
+const S_IFMT: u16 = 0o170_000;
+const S_IFIFO: u16 = 0o010_000;
+const S_IFCHR: u16 = 0o020_000;
+const S_IFSOCK: u16 = 0o140_000;
+
+/// File number `fd` of `task`; none when it is not open.
+#[inline(always)]
+pub(crate) fn of_task(task: Object, fd: u32) -> Object {
+    let table = task.pointer(offset!(task_files)).pointer(offset!(files_fdt));
+    if fd >= table.field::<u32>(offset!(fdtable_max)) {
+        return Object::NONE;
+    }
+    table.pointer(offset!(fdtable_fd)).pointer(u64::from(fd) * 8)
+}
+
+/// The `struct sock` of a file that is a socket; none for every other file.
+#[inline(always)]
+pub(crate) fn sock(file: Object) -> Object {
+    let mode = file.pointer(offset!(file_inode)).field::<u16>(offset!(inode_mode));
+    if mode & S_IFMT != S_IFSOCK {
+        return Object::NONE;
+    }
+    file.pointer(offset!(file_private)).pointer(offset!(socket_sk))
+}
+
+/// What a file is.
+#[inline(always)]
+pub(crate) fn describe(file: Object) -> Stdio {
+    let mut stdio = Stdio::default();
+    if file == Object::NONE {
+        return stdio;
+    }
+    let inode = file.pointer(offset!(file_inode));
+    let kind = match inode.field::<u16>(offset!(inode_mode)) & S_IFMT {
+        S_IFIFO => FdKind::Pipe,
+        S_IFCHR => {
+            stdio.device = inode.field(offset!(inode_rdev));
+            FdKind::Character
+        }
+        S_IFSOCK => {
+            socket::describe(sock(file), &mut stdio);
+            if socket::is_internet(stdio.family) { FdKind::Inet } else { FdKind::Socket }
+        }
+        _ => FdKind::Other,
+    };
+    stdio.kind = kind as u32;
+    stdio
+}

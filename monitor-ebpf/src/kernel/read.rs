@@ -1,0 +1,57 @@
+//! Reads of kernel memory.
+
+use core::{mem::MaybeUninit, ptr};
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use monitor_common::offsets::MISSING;
+
+/// A kernel object, by its address. 0 stands for "none".
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Object(pub(crate) u64);
+
+impl Object {
+    /// No object.
+    pub(crate) const NONE: Self = Self(0);
+
+    /// The field at `offset`, or all zeroes when the kernel has no such field or the address cannot be read. Checked at
+    /// run time by the kernel: a wrong address is harmless.
+    #[inline(always)]
+    pub(crate) fn field<T: Copy>(self, offset: u64) -> T {
+        let mut value = MaybeUninit::<T>::zeroed();
+        if self.0 != 0 && offset != MISSING {
+            // SAFETY: the destination is a local of the size given; the helper checks the source.
+            unsafe { bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, (self.0 + offset) as *const _) };
+        }
+        // SAFETY: `T` is a plain integer or an array of them in every use; zero is a value of those.
+        unsafe { value.assume_init() }
+    }
+
+    /// The object that the pointer at `offset` points to.
+    #[inline(always)]
+    pub(crate) fn pointer(self, offset: u64) -> Self {
+        Self(self.field::<u64>(offset))
+    }
+
+    /// The object embedded at `offset`.
+    #[inline(always)]
+    pub(crate) fn embedded(self, offset: u64) -> Self {
+        if self.0 == 0 || offset == MISSING { Self::NONE } else { Self(self.0 + offset) }
+    }
+
+    /// The object that has this one embedded at `offset` (`container_of`).
+    #[inline(always)]
+    pub(crate) fn container(self, offset: u64) -> Self {
+        if self.0 == 0 || offset == MISSING { Self::NONE } else { Self(self.0 - offset) }
+    }
+}
+
+/// The field at `offset` of a pointer that the verifier knows to be a kernel object: one load, no helper. Only for hot
+/// paths; `offset` must not be [`MISSING`] where this is reachable.
+///
+/// # Safety
+/// `base` is an argument of a BTF tracepoint or the current task. The verifier checks it.
+#[inline(always)]
+pub(crate) unsafe fn direct<T: Copy>(base: *const u8, offset: u64) -> T {
+    // SAFETY: the verifier accepts the load only if the offset is inside the object; volatile keeps it one load.
+    unsafe { ptr::read_volatile(base.add(offset as usize).cast()) }
+}

@@ -1,0 +1,292 @@
+//! `tcp`: connections, traffic, retransmits and resets per process.
+//!
+//! Packets are handled by whatever task happens to run, so an owner is taken only where the owner itself runs (connect,
+//! listen, accept, send, receive) and kept by the socket's address.
+
+use aya_ebpf::{
+    helpers::generated::bpf_ktime_get_ns,
+    macros::{btf_tracepoint, map},
+    maps::{Array, HashMap},
+    programs::BtfTracePointContext,
+};
+use monitor_common::{
+    histogram::{LATENCY_BUCKETS, latency_bucket, lifetime_bucket},
+    limits::{self, SLOT_UNKNOWN},
+    loss::Loss,
+    process_slot::SlotRef,
+    signals::tcp::{
+        AcceptKey, ConnectResult, RECEIVED, RETRANSMIT_DATA, RETRANSMIT_SYN, RETRANSMIT_SYNACK, ROLE_LISTENER,
+        ROLE_UNKNOWN, Role, SENT, Socket, TcpStats,
+    },
+};
+
+use super::syscalls::count;
+use crate::{
+    atomic::add,
+    emit::lost,
+    kernel::{file, read, read::Object, socket, task},
+    settings::{knob, offset},
+    slots::{self, MMAPABLE},
+};
+
+// States of a TCP socket (include/net/tcp_states.h).
+const ESTABLISHED: i32 = 1;
+const SYN_SENT: i32 = 2;
+const SYN_RECV: i32 = 3;
+const CLOSE: i32 = 7;
+const LISTEN: i32 = 10;
+
+const ECONNREFUSED: i32 = 111;
+const ETIMEDOUT: i32 = 110;
+/// The receiver only looked: the bytes will be received again.
+const MSG_PEEK: i32 = 0x2;
+/// What is received is no payload but a report.
+const MSG_ERRQUEUE: i32 = 0x2000;
+
+#[map]
+static TCP_STATS: Array<TcpStats> = Array::with_max_entries(limits::PROCESS_SLOTS, MMAPABLE);
+#[map]
+static TCP_SOCKETS: HashMap<u64, Socket> = HashMap::with_max_entries(limits::SOCKETS, 0);
+#[map]
+static TCP_ACCEPTS: HashMap<AcceptKey, u64> = HashMap::with_max_entries(limits::TCP_ACCEPTS, 0);
+
+const UNOWNED: SlotRef = SlotRef { slot: SLOT_UNKNOWN, generation: 0 };
+
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// The counters of `owner`, or those of nobody when the owner's slot has been given back.
+#[inline(always)]
+fn stats(owner: SlotRef) -> Option<*mut TcpStats> {
+    TCP_STATS.get_ptr_mut(slots::checked(owner))
+}
+
+/// What is known of `sock`, copied.
+#[inline(always)]
+fn known(sock: u64) -> Option<Socket> {
+    // SAFETY: a value may change while it is copied; every field is meaningful by itself.
+    unsafe { TCP_SOCKETS.get(&sock).copied() }
+}
+
+#[inline(always)]
+fn remember(sock: u64, socket: Socket) {
+    if TCP_SOCKETS.insert(&sock, &socket, 0).is_err() {
+        lost(Loss::Sockets);
+    }
+}
+
+/// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn tcp_state(ctx: BtfTracePointContext) -> i32 {
+    let (sock, old, new): (u64, i32, i32) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
+    if !socket::is_tcp(Object(sock)) {
+        return 0;
+    }
+    match (old, new) {
+        (_, SYN_SENT) => opened(sock, Role::Client as u32),
+        (_, LISTEN) => opened(sock, ROLE_LISTENER),
+        (SYN_SENT, ESTABLISHED) => connected(sock),
+        (_, ESTABLISHED) => {
+            // A connection from outside; its owner is who accepts it.
+            remember(sock, Socket { owner: UNOWNED, since_ns: now(), role: Role::Server as u32, owned: 0 });
+        }
+        (SYN_SENT, CLOSE) => not_connected(sock),
+        (LISTEN | SYN_RECV, CLOSE) => {
+            let _ = TCP_SOCKETS.remove(&sock);
+        }
+        (_, CLOSE) => closed(sock),
+        _ => {}
+    }
+    0
+}
+
+/// The running task connects or listens.
+#[inline(always)]
+fn opened(sock: u64, role: u32) {
+    if let Some(owner) = slots::current() {
+        remember(sock, Socket { owner, since_ns: now(), role, owned: 1 });
+    }
+}
+
+#[inline(always)]
+fn connected(sock: u64) {
+    let Some(mut socket) = known(sock) else { return };
+    let now = now();
+    let duration = now - socket.since_ns;
+    if let Some(stats) = stats(socket.owner) {
+        // SAFETY: a map value; `latency_bucket` is below the length.
+        unsafe {
+            add((&raw mut (*stats).connects).cast::<u64>().add(ConnectResult::Ok as usize), 1);
+            add(&raw mut (*stats).connect_sum_ns, duration);
+            add((&raw mut (*stats).connect_buckets).cast::<u64>().add(latency_bucket(duration) & 15), 1);
+        }
+    }
+    socket.since_ns = now;
+    remember(sock, socket);
+}
+
+#[inline(always)]
+fn not_connected(sock: u64) {
+    let Some(socket) = known(sock) else { return };
+    let _ = TCP_SOCKETS.remove(&sock);
+    let result = match Object(sock).field::<i32>(offset!(sock_err)) {
+        0 => ConnectResult::Aborted,
+        ECONNREFUSED => ConnectResult::Refused,
+        ETIMEDOUT => ConnectResult::Timeout,
+        _ => ConnectResult::Error,
+    };
+    if let Some(stats) = stats(socket.owner) {
+        // SAFETY: a map value; a result is below the length.
+        unsafe { add((&raw mut (*stats).connects).cast::<u64>().add(result as usize), 1) };
+    }
+}
+
+#[inline(always)]
+fn closed(sock: u64) {
+    let Some(socket) = known(sock) else { return };
+    let _ = TCP_SOCKETS.remove(&sock);
+    let Some(stats) = stats(socket.owner) else { return };
+    if knob!(traffic_by_call) == 0 {
+        let tcp = Object(sock);
+        let sent: u64 = tcp.field(offset!(tcp_bytes_sent));
+        let again: u64 = tcp.field(offset!(tcp_bytes_retrans));
+        // SAFETY: a map value.
+        unsafe {
+            add((&raw mut (*stats).bytes).cast::<u64>().add(SENT), sent.saturating_sub(again));
+            add((&raw mut (*stats).bytes).cast::<u64>().add(RECEIVED), tcp.field(offset!(tcp_bytes_received)));
+        }
+    }
+    if socket.role > Role::Server as u32 {
+        return;
+    }
+    let role = (socket.role & 1) as usize;
+    let lifetime = now() - socket.since_ns;
+    // SAFETY: a map value; the role is 0 or 1, and `lifetime_bucket` is below the length.
+    unsafe {
+        add((&raw mut (*stats).closes).cast::<u64>().add(role), 1);
+        add((&raw mut (*stats).lifetime_sum_ns).cast::<u64>().add(role), lifetime);
+        add((&raw mut (*stats).lifetime_buckets[role]).cast::<u64>().add(lifetime_bucket(lifetime) & 7), 1);
+    }
+}
+
+/// The running task has accepted a connection as descriptor `fd`. Called by `sys_exit`.
+#[inline(never)]
+pub(super) fn accepted(owner: SlotRef, fd: u32) {
+    let sock = file::sock(file::of_task(task::current(), fd));
+    if sock == Object::NONE || !socket::is_tcp(sock) {
+        return;
+    }
+    count_accept(owner, sock);
+    let since_ns = known(sock.0).map_or_else(now, |socket| socket.since_ns);
+    remember(sock.0, Socket { owner, since_ns, role: Role::Server as u32, owned: 1 });
+}
+
+#[inline(always)]
+fn count_accept(owner: SlotRef, sock: Object) {
+    if let Some(stats) = stats(owner) {
+        // SAFETY: a map value.
+        unsafe { add(&raw mut (*stats).accepts, 1) };
+    }
+    let port = u32::from(socket::local_port(sock));
+    count(&TCP_ACCEPTS, AcceptKey { process: owner, port }, Loss::TcpAccepts);
+}
+
+/// `sock_send_length(struct sock *sk, int ret, int flags)`
+#[btf_tracepoint(function = "sock_send_length")]
+fn tcp_send(ctx: BtfTracePointContext) -> i32 {
+    let length: i32 = ctx.arg(1);
+    if length > 0 {
+        traffic(&ctx, length, SENT);
+    }
+    0
+}
+
+/// `sock_recv_length(struct sock *sk, int ret, int flags)`
+#[btf_tracepoint(function = "sock_recv_length")]
+fn tcp_receive(ctx: BtfTracePointContext) -> i32 {
+    let (length, flags): (i32, i32) = (ctx.arg(1), ctx.arg(2));
+    if length > 0 && flags & (MSG_PEEK | MSG_ERRQUEUE) == 0 {
+        traffic(&ctx, length, RECEIVED);
+    }
+    0
+}
+
+#[inline(always)]
+fn traffic(ctx: &BtfTracePointContext, length: i32, direction: usize) {
+    let sock: *const u8 = ctx.arg(0);
+    // SAFETY: an argument of a BTF tracepoint.
+    let (family, protocol): (u16, u16) =
+        unsafe { (read::direct(sock, offset!(sock_family)), read::direct(sock, offset!(sock_protocol))) };
+    if !socket::is_internet(family) || protocol != socket::TCP {
+        return;
+    }
+    let Some(owner) = slots::current() else { return };
+    if let Some(stats) = TCP_STATS.get_ptr_mut(owner.slot) {
+        // SAFETY: a map value; the direction is 0 or 1.
+        unsafe { add((&raw mut (*stats).bytes).cast::<u64>().add(direction), length as u64) };
+    }
+    let address = sock as u64;
+    match known(address) {
+        // Accepted in a way that was not seen (io_uring).
+        Some(socket) if socket.owned == 0 => {
+            count_accept(owner, Object(address));
+            remember(address, Socket { owner, owned: 1, ..socket });
+        }
+        Some(_) => {}
+        // Older than the daemon.
+        None => remember(address, Socket { owner, since_ns: 0, role: ROLE_UNKNOWN, owned: 1 }),
+    }
+}
+
+/// `tcp_retransmit_skb(const struct sock *sk, const struct sk_buff *skb, …)`
+#[btf_tracepoint(function = "tcp_retransmit_skb")]
+fn tcp_retransmit(ctx: BtfTracePointContext) -> i32 {
+    let (sock, skb): (u64, u64) = (ctx.arg(0), ctx.arg(1));
+    let connecting = i32::from(Object(sock).field::<u8>(offset!(sock_state))) == SYN_SENT;
+    // One buffer may stand for many segments (segmentation offload): counting calls would undercount.
+    let segments: u16 = Object(skb).embedded(offset!(skb_cb)).field(offset!(tcp_skb_gso_segs));
+    retransmitted(sock, if connecting { RETRANSMIT_SYN } else { RETRANSMIT_DATA }, u64::from(segments.max(1)));
+    0
+}
+
+/// `tcp_retransmit_synack(const struct sock *sk, const struct request_sock *req)`: `sk` listens.
+#[btf_tracepoint(function = "tcp_retransmit_synack")]
+fn tcp_retransmit_synack(ctx: BtfTracePointContext) -> i32 {
+    retransmitted(ctx.arg(0), RETRANSMIT_SYNACK, 1);
+    0
+}
+
+#[inline(always)]
+fn retransmitted(sock: u64, kind: usize, segments: u64) {
+    if let Some(stats) = stats(known(sock).map_or(UNOWNED, |socket| socket.owner)) {
+        // SAFETY: a map value; the kind is below the length.
+        unsafe { add((&raw mut (*stats).retransmits).cast::<u64>().add(kind), segments) };
+    }
+}
+
+/// `tcp_send_reset(const struct sock *sk, const struct sk_buff *skb, …)`: `sk` may be none.
+#[btf_tracepoint(function = "tcp_send_reset")]
+fn tcp_reset_sent(ctx: BtfTracePointContext) -> i32 {
+    reset(ctx.arg(0), SENT);
+    0
+}
+
+/// `tcp_receive_reset(struct sock *sk)`
+#[btf_tracepoint(function = "tcp_receive_reset")]
+fn tcp_reset_received(ctx: BtfTracePointContext) -> i32 {
+    reset(ctx.arg(0), RECEIVED);
+    0
+}
+
+#[inline(always)]
+fn reset(sock: u64, direction: usize) {
+    if let Some(stats) = stats(known(sock).map_or(UNOWNED, |socket| socket.owner)) {
+        // SAFETY: a map value; the direction is 0 or 1.
+        unsafe { add((&raw mut (*stats).resets).cast::<u64>().add(direction), 1) };
+    }
+}
+
+const _: () = assert!(LATENCY_BUCKETS == 15);
