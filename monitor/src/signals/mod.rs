@@ -1,4 +1,189 @@
-//! Every signal the daemon knows: one line here, one module beside this file.
+//! Every signal the daemon knows: one entry in [`SIGNALS`], one module beside this file, and files of the same name in
+//! `monitor-ebpf/src/signals/`, `monitor-common/src/signals/` and `tests/signals/`.
 
 pub mod exec;
 pub mod host;
+pub mod syscalls;
+
+use crate::bpf::{Program, programs};
+
+/// A hook of a signal.
+#[derive(Clone, Copy, Debug)]
+pub struct Hook {
+    /// The kernel program and where it goes.
+    pub program: Program,
+    /// What the signal is without it.
+    pub need: Need,
+}
+
+/// What a signal is without one of its hooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Nothing: it is off.
+    Required,
+    /// Less: this is what is lost.
+    Optional(&'static str),
+    /// The same: it stands in for the hook named, and is used only without that one.
+    InPlaceOf(&'static str),
+}
+
+/// What a signal is made of. Plain data: the loader, `doctor`, the documentation and the tests read it.
+#[derive(Debug)]
+pub struct Signal {
+    /// Its name, in the configuration (`signals.NAME`), in metrics and in messages.
+    pub name: &'static str,
+    /// What it tells, in one sentence.
+    pub summary: &'static str,
+    /// Its hooks, in the order in which they are attached.
+    pub hooks: &'static [Hook],
+    /// Entries of the offset table that it cannot do without.
+    pub fields: &'static [&'static str],
+    /// The signals whose hooks it needs too.
+    pub needs: &'static [&'static str],
+}
+
+const fn required(program: Program) -> Hook {
+    Hook { program, need: Need::Required }
+}
+
+const fn optional(program: Program, lost: &'static str) -> Hook {
+    Hook { program, need: Need::Optional(lost) }
+}
+
+/// Every signal. The first ones are what the others stand on.
+pub static SIGNALS: &[Signal] = &[
+    Signal {
+        name: "process",
+        summary: "Births, deaths and resource use of processes.",
+        hooks: &[
+            required(programs::PROCESS_EXIT),
+            optional(programs::PROCESS_FREE, "what a process used between the last look at /proc and its end"),
+            optional(programs::PROCESS_FORK, "processes that end before their first system call"),
+        ],
+        fields: &[
+            "task_pid",
+            "task_tgid",
+            "task_flags",
+            "task_group_leader",
+            "task_start_boottime",
+            "task_signal",
+            "signal_live",
+        ],
+        needs: &[],
+    },
+    Signal {
+        name: "exec",
+        summary: "Programs executed, for security rules and the process table.",
+        hooks: &[required(programs::EXEC)],
+        fields: &[
+            "task_pid",
+            "task_tgid",
+            "task_group_leader",
+            "task_start_boottime",
+            "task_real_parent",
+            "task_cred",
+            "task_mm",
+            "cred_uid",
+            "cred_euid",
+            "bprm_file",
+            "bprm_filename",
+            "bprm_interp",
+            "mm_arg_start",
+            "mm_arg_end",
+            "mm_env_start",
+            "mm_env_end",
+            "file_inode",
+            "file_path_mnt",
+            "file_path_dentry",
+            "inode_mode",
+            "inode_nlink",
+            "dentry_parent",
+            "dentry_name",
+            "vfsmount_root",
+            "mount_mnt",
+            "mount_parent",
+            "mount_mountpoint",
+        ],
+        needs: &["process"],
+    },
+    Signal {
+        name: "tcp",
+        summary: "TCP connections, traffic, retransmits and resets.",
+        hooks: &[
+            required(programs::TCP_STATE),
+            optional(programs::TCP_SEND, "traffic as it happens: bytes are read from each socket when it closes"),
+            optional(programs::TCP_RECEIVE, "traffic as it happens: bytes are read from each socket when it closes"),
+            optional(programs::TCP_RETRANSMIT, "retransmitted segments"),
+            optional(programs::TCP_RETRANSMIT_SYNACK, "repeated answers to connection requests"),
+            optional(programs::TCP_RESET_SENT, "resets sent"),
+            optional(programs::TCP_RESET_RECEIVED, "resets received"),
+            optional(programs::SYS_EXIT, "accepts that carry no traffic"),
+        ],
+        fields: &["sock_family", "sock_state", "sock_protocol", "sock_num"],
+        needs: &["process"],
+    },
+    Signal {
+        name: "block_io",
+        summary: "Latency, queue time, size and errors of block requests.",
+        hooks: &[
+            required(programs::BLOCK_COMPLETE),
+            required(programs::BLOCK_ISSUE),
+            optional(programs::BLOCK_START, "the submitting process, where a kernel worker queues the request for it"),
+            Hook { program: programs::BLOCK_INSERT, need: Need::InPlaceOf("block_io_start") },
+        ],
+        fields: &["request_q", "request_cmd_flags", "request_data_len", "disk_major", "disk_first_minor"],
+        needs: &["process"],
+    },
+    Signal {
+        name: "syscalls",
+        summary: "Count, duration and errors of system calls.",
+        // The exit first: a call that is entered in between is then counted without a duration, instead of not at all.
+        hooks: &[required(programs::SYS_EXIT), required(programs::SYS_ENTER)],
+        fields: &["task_pid", "regs_orig_ax"],
+        needs: &["process"],
+    },
+    Signal {
+        name: "host",
+        summary: "CPU, memory, disks, network and load of the machine.",
+        hooks: &[],
+        fields: &[],
+        needs: &[],
+    },
+];
+
+/// The signal called `name`.
+pub fn find(name: &str) -> Option<&'static Signal> {
+    SIGNALS.iter().find(|signal| signal.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use monitor_common::offsets::FIELDS;
+
+    use super::*;
+
+    #[test]
+    fn every_kernel_program_belongs_to_a_signal() {
+        let owned: BTreeSet<_> =
+            SIGNALS.iter().flat_map(|signal| signal.hooks).map(|hook| hook.program.name).collect();
+        let built: BTreeSet<_> = programs::ALL.iter().map(|program| program.name).collect();
+        assert_eq!(owned, built);
+    }
+
+    #[test]
+    fn names_are_unique_and_what_they_refer_to_exists() {
+        let mut seen = BTreeSet::new();
+        for signal in SIGNALS {
+            assert!(seen.insert(signal.name), "{} twice", signal.name);
+            assert!(signal.summary.ends_with('.'));
+            for need in signal.needs {
+                assert!(seen.contains(need), "{} needs {need}, which must come before it", signal.name);
+            }
+            for entry in signal.fields {
+                assert!(FIELDS.iter().any(|field| field.name == *entry), "{}: no offset {entry}", signal.name);
+            }
+        }
+    }
+}

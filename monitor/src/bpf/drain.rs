@@ -1,0 +1,122 @@
+//! Takes records out of a ring, and proves by their numbers that none is missing.
+
+use aya::maps::{MapData, RingBuf};
+use monitor_common::record::{ABI_VERSION, Header, Ring};
+use zerocopy::FromBytes as _;
+
+/// What has come out of a ring so far, and what has not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Records received.
+    pub received: u64,
+    /// Bytes received.
+    pub bytes: u64,
+    /// Records that never came, by the gaps in the numbers.
+    pub missing: u64,
+    /// Records too short for their header, or of another layout.
+    pub malformed: u64,
+}
+
+/// One CPU's numbers.
+#[derive(Clone, Copy, Debug, Default)]
+struct Numbers {
+    highest: u64,
+    received: u64,
+}
+
+/// Checks the numbers of records. Those of one CPU count up by one; two may change places when an interrupt writes one
+/// between another's number and its room, so a loss is told by the count, not by the order.
+#[derive(Debug, Default)]
+pub struct Sequences {
+    cpus: Vec<Numbers>,
+}
+
+impl Sequences {
+    /// Notes a record.
+    pub fn note(&mut self, cpu: u16, sequence: u64) {
+        let cpu = usize::from(cpu);
+        if cpu >= self.cpus.len() {
+            self.cpus.resize(cpu + 1, Numbers::default());
+        }
+        let numbers = &mut self.cpus[cpu];
+        numbers.highest = numbers.highest.max(sequence);
+        numbers.received += 1;
+    }
+
+    /// Records that were numbered before the latest ones received and have not come.
+    pub fn missing(&self) -> u64 {
+        self.cpus.iter().map(|numbers| numbers.highest.saturating_sub(numbers.received)).sum()
+    }
+}
+
+/// The reading end of a ring.
+pub struct Drain {
+    ring: RingBuf<MapData>,
+    sequences: Sequences,
+    account: Account,
+}
+
+impl Drain {
+    /// Takes the ring over.
+    pub fn new(ring: RingBuf<MapData>) -> Self {
+        Self { ring, sequences: Sequences::default(), account: Account::default() }
+    }
+
+    /// What has come so far.
+    pub fn account(&self) -> Account {
+        Account { missing: self.sequences.missing(), ..self.account }
+    }
+
+    /// The ring, to wait for it.
+    pub fn ring(&self) -> &RingBuf<MapData> {
+        &self.ring
+    }
+
+    /// Hands every waiting record to `take`, at most `limit`, so that a flood cannot keep the caller from its other
+    /// duties. Returns how many there were.
+    pub fn drain(&mut self, limit: usize, mut take: impl FnMut(&Header, &[u8])) -> usize {
+        let mut count = 0;
+        while count < limit {
+            let Some(record) = self.ring.next() else { break };
+            count += 1;
+            self.account.received += 1;
+            self.account.bytes += record.len() as u64;
+            match Header::read_from_prefix(&record) {
+                Ok((header, _)) if header.abi == ABI_VERSION => {
+                    self.sequences.note(header.cpu, header.sequence);
+                    take(&header, &record);
+                }
+                _ => self.account.malformed += 1,
+            }
+        }
+        count
+    }
+}
+
+/// The map that a ring is.
+pub const fn map(ring: Ring) -> &'static str {
+    match ring {
+        Ring::Security => super::maps::SECURITY,
+        Ring::Telemetry => super::maps::TELEMETRY,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_is_a_loss_and_a_swap_is_none() {
+        let mut sequences = Sequences::default();
+        for sequence in [1, 2, 4, 3] {
+            sequences.note(0, sequence);
+        }
+        assert_eq!(sequences.missing(), 0);
+        sequences.note(0, 7);
+        assert_eq!(sequences.missing(), 2);
+        sequences.note(3, 2);
+        assert_eq!(sequences.missing(), 3, "the first record of CPU 3 is missing too");
+        sequences.note(0, 5);
+        assert_eq!(sequences.missing(), 2, "one came late");
+    }
+}

@@ -1,0 +1,66 @@
+//! What the running kernel has, by its own type information: never by its version, because stable kernels take over
+//! changes of later ones.
+
+use std::path::Path;
+
+use monitor_common::offsets::{FIELDS, Offsets};
+
+use super::{
+    BpfError,
+    btf::Btf,
+};
+
+/// The running kernel, as far as the programs care.
+#[derive(Debug)]
+pub struct Kernel {
+    /// Where its structs keep what the programs read.
+    pub offsets: Offsets,
+    /// Its types, for questions about hooks.
+    pub btf: Btf,
+    /// The same for the library that loads programs.
+    pub aya: aya::Btf,
+    /// CPUs that there may ever be.
+    pub cpus: u32,
+    /// Hooks to do without, by configuration.
+    pub disabled: Vec<String>,
+}
+
+impl Kernel {
+    /// Looks.
+    ///
+    /// # Errors
+    /// When the type information cannot be read.
+    pub fn look(btf: &Path, disabled: &[String]) -> Result<Self, BpfError> {
+        let path = || btf.display().to_string();
+        let types = Btf::read(btf).map_err(|source| BpfError::NoBtf { path: path(), source })?;
+        let aya = aya::Btf::parse_file(btf, aya::Endianness::default())
+            .map_err(|source| BpfError::BadBtf { path: path(), source })?;
+        let offsets = Offsets::resolve(|field| {
+            field.paths.iter().find_map(|path| types.field_offset(field.container, path))
+        });
+        let cpus = aya::util::nr_cpus().map_or(1, |cpus| u32::try_from(cpus).unwrap_or(1));
+        Ok(Self { offsets, btf: types, aya, cpus, disabled: disabled.to_vec() })
+    }
+
+    /// Is there such a tracepoint, and may it be used?
+    pub fn has_hook(&self, hook: &str) -> bool {
+        !self.disabled.iter().any(|name| name == hook) && self.btf.tracepoint_arguments(hook).is_some()
+    }
+
+    /// Why a hook cannot be used; `None`: it can be tried.
+    pub fn refusal(&self, hook: &str) -> Option<String> {
+        if self.disabled.iter().any(|name| name == hook) {
+            return Some("off by kernel.disable_hooks".to_owned());
+        }
+        self.btf.tracepoint_arguments(hook).is_none().then(|| format!("this kernel has no tracepoint {hook}"))
+    }
+
+    /// Which of these entries of the offset table this kernel has no field for, as `struct.field`.
+    pub fn missing(&self, names: &[&str]) -> Vec<String> {
+        FIELDS
+            .iter()
+            .filter(|field| names.contains(&field.name) && self.offsets.get(field.name).is_none())
+            .map(|field| format!("{}.{}", field.container, field.paths.join(" or ")))
+            .collect()
+    }
+}

@@ -1,0 +1,348 @@
+//! Loads the kernel object for the running kernel and attaches what it can: a hook that is missing costs its signal
+//! something, never the others.
+
+use std::collections::HashMap;
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, Map, MapData, MapError, Queue},
+    programs::{BtfTracePoint, ProgramError},
+};
+use monitor_common::{
+    knobs::{Knobs, SIGNAL_SYSCALLS, SIGNAL_TCP},
+    limits::{self, SLOT_FIRST, SLOT_OTHER, SLOT_UNKNOWN},
+    process_slot::{LIVE, ProcessSlot},
+};
+use serde::Serialize;
+use tracing::{debug, warn};
+use zerocopy::IntoBytes as _;
+
+use super::{Attach, BpfError, OBJECT, Program, kernel::Kernel, maps};
+use crate::{
+    signals::{Need, SIGNALS, Signal, syscalls::table::call_table},
+};
+
+/// What the kernel programs are loaded with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Names of the signals that are wanted.
+    pub signals: Vec<&'static str>,
+    /// Process slots.
+    pub slots: u32,
+    /// Bytes of the security ring.
+    pub security_ring: u32,
+    /// Bytes of the telemetry ring.
+    pub telemetry_ring: u32,
+    /// Level of the kernel programs' own log, as `aya_log::Level` counts.
+    pub log_level: u8,
+}
+
+/// How a hook fares.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "state", content = "reason")]
+pub enum HookState {
+    /// Its program runs there.
+    Attached,
+    /// Not needed here.
+    Unused(String),
+    /// It cannot be used.
+    Failed(String),
+}
+
+/// One hook, for `doctor` and metrics.
+#[derive(Clone, Debug, Serialize)]
+pub struct HookReport {
+    /// The hook's name, as the kernel calls it.
+    pub hook: &'static str,
+    /// The program for it.
+    pub program: &'static str,
+    /// How it fares.
+    #[serde(flatten)]
+    pub state: HookState,
+    /// What is lost without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<&'static str>,
+}
+
+/// How a signal fares.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "state", content = "reason")]
+pub enum SignalState {
+    /// All of it.
+    Full,
+    /// Some of it: this is lost.
+    Degraded(String),
+    /// None of it, for this reason.
+    Off(String),
+}
+
+impl SignalState {
+    /// The word for it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Degraded(_) => "degraded",
+            Self::Off(_) => "off",
+        }
+    }
+}
+
+/// One signal, for `doctor` and metrics.
+#[derive(Clone, Debug, Serialize)]
+pub struct SignalReport {
+    /// Its name.
+    pub signal: &'static str,
+    /// What it tells.
+    pub summary: &'static str,
+    /// How it fares.
+    #[serde(flatten)]
+    pub state: SignalState,
+    /// Its hooks.
+    pub hooks: Vec<HookReport>,
+}
+
+/// The loaded object. Dropping it detaches everything.
+pub struct Loaded {
+    /// The object with its links.
+    pub ebpf: Ebpf,
+    /// How each signal fares.
+    pub signals: Vec<SignalReport>,
+    /// What the programs were told.
+    pub knobs: Knobs,
+    /// Shards of the hot counters.
+    pub shards: u32,
+}
+
+impl Loaded {
+    /// Does `signal` run, at least in part?
+    pub fn runs(&self, signal: &str) -> bool {
+        self.signals.iter().any(|report| report.signal == signal && !matches!(report.state, SignalState::Off(_)))
+    }
+
+    /// Takes a map out of the object.
+    ///
+    /// # Errors
+    /// When it is not there, or of another type.
+    pub fn take<M>(&mut self, name: &'static str) -> Result<M, BpfError>
+    where
+        M: TryFrom<Map, Error = MapError>,
+    {
+        let map = self.ebpf.take_map(name).ok_or(BpfError::NoMap(name))?;
+        M::try_from(map).map_err(|source| BpfError::Map { name, source })
+    }
+
+    /// A map's data, for those that are read through mapped memory.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn data(&mut self, name: &'static str) -> Result<MapData, BpfError> {
+        match self.ebpf.take_map(name) {
+            Some(Map::Array(data)) => Ok(data),
+            _ => Err(BpfError::NoMap(name)),
+        }
+    }
+}
+
+/// Loads and attaches.
+///
+/// # Errors
+/// Only when nothing can be loaded at all; a hook that fails is in the report.
+pub fn load(kernel: &Kernel, settings: &Settings) -> Result<Loaded, BpfError> {
+    let shards = kernel.cpus.next_power_of_two().min(limits::SHARDS_MAX);
+    let knobs = knobs(kernel, settings, shards);
+    let calls = call_table();
+    let level = [settings.log_level];
+    let mut ebpf = EbpfLoader::new()
+        .btf(Some(&kernel.aya))
+        .override_global("KNOBS", knobs.as_bytes(), true)
+        .override_global("OFFSETS", kernel.offsets.as_bytes(), true)
+        .override_global("CALL_TABLE", calls.as_slice(), true)
+        .override_global(aya_log::LEVEL, level.as_slice(), false)
+        .map_max_entries(maps::PROCESS_SLOTS, settings.slots)
+        .map_max_entries(maps::SLOT_OF, 2 * settings.slots)
+        .map_max_entries(maps::FREE_SLOTS, settings.slots)
+        .map_max_entries(maps::TCP_STATS, settings.slots)
+        .map_max_entries(maps::SYSCALL_STATS, settings.slots * shards)
+        .map_max_entries(maps::SECURITY, settings.security_ring)
+        .map_max_entries(maps::TELEMETRY, settings.telemetry_ring)
+        .load(OBJECT)
+        .map_err(refused)?;
+    hand_out_slots(&mut ebpf, settings.slots)?;
+
+    let mut attached = HashMap::new();
+    let mut signals: Vec<SignalReport> = Vec::new();
+    for signal in SIGNALS {
+        let report = attach_signal(signal, kernel, settings, &mut ebpf, &mut attached, &signals);
+        match &report.state {
+            SignalState::Full => debug!(signal = signal.name, "runs"),
+            SignalState::Degraded(lost) => warn!(signal = signal.name, lost, "runs without some of its hooks"),
+            SignalState::Off(reason) if settings.signals.contains(&signal.name) => {
+                warn!(signal = signal.name, reason, "is off");
+            }
+            SignalState::Off(_) => {}
+        }
+        signals.push(report);
+    }
+    Ok(Loaded { ebpf, signals, knobs, shards })
+}
+
+fn refused(error: aya::EbpfError) -> BpfError {
+    let text = chain(&error);
+    if text.contains("Operation not permitted") || text.contains("Permission denied") {
+        BpfError::Permission(text)
+    } else {
+        BpfError::Load(Box::new(error))
+    }
+}
+
+/// An error with its causes, on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+fn knobs(kernel: &Kernel, settings: &Settings, shards: u32) -> Knobs {
+    let wanted = |signal: &str| settings.signals.contains(&signal);
+    let compat_mask = if cfg!(target_arch = "x86_64") {
+        0x2 // TS_COMPAT, arch/x86/include/asm/thread_info.h
+    } else if cfg!(target_arch = "aarch64") {
+        1 << 22 // TIF_32BIT, arch/arm64/include/asm/thread_info.h
+    } else {
+        0
+    };
+    Knobs {
+        self_tgid: u64::from(std::process::id()),
+        shard_mask: u64::from(shards - 1),
+        slots: u64::from(settings.slots),
+        atomic_shards: u64::from(kernel.cpus > shards),
+        has_current_task_btf: u64::from(kernel.btf.has_function("bpf_get_current_task_btf")),
+        compat_mask: if kernel.offsets.get("task_compat").is_some() { compat_mask } else { 0 },
+        traffic_by_call: u64::from(kernel.has_hook("sock_send_length") && kernel.has_hook("sock_recv_length")),
+        exit_tells_group: u64::from(kernel.btf.tracepoint_arguments("sched_process_exit") >= Some(2)),
+        block_io_start: u64::from(kernel.has_hook("block_io_start")),
+        block_request_argument: u64::from(kernel.btf.tracepoint_arguments("block_rq_issue") == Some(2)),
+        security_wake: u64::from(settings.security_ring / 2),
+        telemetry_wake: u64::from(settings.telemetry_ring / 2),
+        signals: if wanted("syscalls") { SIGNAL_SYSCALLS } else { 0 } | if wanted("tcp") { SIGNAL_TCP } else { 0 },
+    }
+}
+
+/// Fills the queue of free slots, and marks the two that stand for nobody as taken.
+fn hand_out_slots(ebpf: &mut Ebpf, slots: u32) -> Result<(), BpfError> {
+    let open = |source| BpfError::Map { name: maps::FREE_SLOTS, source };
+    let map = ebpf.map_mut(maps::FREE_SLOTS).ok_or(BpfError::NoMap(maps::FREE_SLOTS))?;
+    let mut free: Queue<_, u32> = Queue::try_from(map).map_err(open)?;
+    for slot in SLOT_FIRST..slots {
+        free.push(slot, 0).map_err(open)?;
+    }
+    let open = |source| BpfError::Map { name: maps::PROCESS_SLOTS, source };
+    let map = ebpf.map_mut(maps::PROCESS_SLOTS).ok_or(BpfError::NoMap(maps::PROCESS_SLOTS))?;
+    let mut owners: Array<_, [u8; size_of::<ProcessSlot>()]> = Array::try_from(map).map_err(open)?;
+    for slot in [SLOT_OTHER, SLOT_UNKNOWN] {
+        let owner: [u8; size_of::<ProcessSlot>()] = zerocopy::transmute!(ProcessSlot { state: LIVE, ..ProcessSlot::default() });
+        owners.set(slot, owner, 0).map_err(open)?;
+    }
+    Ok(())
+}
+
+/// Programs that have been tried, with the reason of a failure.
+type Attached = HashMap<&'static str, Result<(), String>>;
+
+fn attach_signal(
+    signal: &'static Signal,
+    kernel: &Kernel,
+    settings: &Settings,
+    ebpf: &mut Ebpf,
+    attached: &mut Attached,
+    before: &[SignalReport],
+) -> SignalReport {
+    let mut report =
+        SignalReport { signal: signal.name, summary: signal.summary, state: SignalState::Full, hooks: Vec::new() };
+    if let Some(reason) = impossible(signal, kernel, settings, before) {
+        report.state = SignalState::Off(reason);
+        return report;
+    }
+    let mut lost: Vec<&'static str> = Vec::new();
+    for hook in signal.hooks {
+        let name = hook.program.attach.hook();
+        let state = match hook.need {
+            Need::InPlaceOf(better) if kernel.has_hook(better) => HookState::Unused(format!("{better} is better")),
+            _ => try_hook(hook.program, kernel, ebpf, attached),
+        };
+        let failed = matches!(state, HookState::Failed(_));
+        let missed = if let Need::Optional(what) = hook.need { Some(what).filter(|_| failed) } else { None };
+        if let (Need::Required, HookState::Failed(reason)) = (hook.need, &state) {
+            report.state = SignalState::Off(format!("{name}: {reason}"));
+        }
+        if let Some(what) = missed.filter(|what| !lost.contains(what)) {
+            lost.push(what);
+        }
+        report.hooks.push(HookReport { hook: name, program: hook.program.name, state, lost: missed });
+        if matches!(report.state, SignalState::Off(_)) {
+            return report;
+        }
+    }
+    if !lost.is_empty() {
+        report.state = SignalState::Degraded(lost.join("; "));
+    }
+    report
+}
+
+/// Why a signal need not even be tried.
+fn impossible(signal: &Signal, kernel: &Kernel, settings: &Settings, before: &[SignalReport]) -> Option<String> {
+    // What others stand on runs even when its own metrics are not wanted.
+    let needed = SIGNALS.iter().any(|other| other.needs.contains(&signal.name) && settings.signals.contains(&other.name));
+    if !settings.signals.contains(&signal.name) && !needed {
+        return Some(format!("off by signals.{}", signal.name));
+    }
+    let missing = kernel.missing(signal.fields);
+    if !missing.is_empty() {
+        return Some(format!("this kernel has no {}", missing.join(", ")));
+    }
+    before.iter().filter(|other| signal.needs.contains(&other.signal)).find_map(|other| match &other.state {
+        SignalState::Off(reason) => Some(format!("it stands on {}, which is off: {reason}", other.signal)),
+        _ => None,
+    })
+}
+
+fn try_hook(program: Program, kernel: &Kernel, ebpf: &mut Ebpf, attached: &mut Attached) -> HookState {
+    if let Some(reason) = kernel.refusal(program.attach.hook()) {
+        return HookState::Failed(reason);
+    }
+    let result = attached.entry(program.name).or_insert_with(|| {
+        attach(program, kernel, ebpf).map_err(|error| {
+            debug!(program = program.name, error = %chain(&error), "the kernel refused a program");
+            short(&error)
+        })
+    });
+    match result {
+        Ok(()) => HookState::Attached,
+        Err(reason) => HookState::Failed(reason.clone()),
+    }
+}
+
+fn attach(program: Program, kernel: &Kernel, ebpf: &mut Ebpf) -> Result<(), ProgramError> {
+    let Attach::BtfTracepoint { name } = program.attach else { return Err(ProgramError::UnexpectedProgramType) };
+    let loaded: &mut BtfTracePoint =
+        ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()?;
+    loaded.load(name, &kernel.aya)?;
+    loaded.attach().map(drop)
+}
+
+/// The lines of a verifier's log that tell why, instead of all of its thousands; the debug log has the rest.
+fn short(error: &ProgramError) -> String {
+    let ProgramError::LoadError { io_error, verifier_log } = error else { return chain(error) };
+    let log = verifier_log.to_string();
+    let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+    let end = lines.iter().rposition(|line| !line.starts_with("processed ")).map_or(0, |last| last + 1);
+    let tail = lines[end.saturating_sub(3)..end].join(" | ");
+    if tail.is_empty() { io_error.to_string() } else { format!("{io_error}: {tail}") }
+}

@@ -1,0 +1,254 @@
+//! `monitor doctor`: what this kernel can do for each signal, found out by really loading and attaching, what is lost
+//! where it cannot, and the remedy.
+
+use std::{fs, io::Write};
+
+use monitor_common::limits;
+use serde::Serialize;
+
+use crate::{
+    bpf::{
+        BpfError,
+        kernel::Kernel,
+        loader::{self, HookState, Loaded, Settings, SignalReport, SignalState},
+    },
+    signals::SIGNALS,
+};
+
+/// How one check went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// As it should be.
+    Ok,
+    /// Something is lost.
+    Warning,
+    /// The daemon is of no use like this.
+    Failure,
+}
+
+/// Something about the machine that matters.
+#[derive(Clone, Debug, Serialize)]
+pub struct Check {
+    /// What was looked at.
+    pub check: &'static str,
+    /// How it went.
+    pub verdict: Verdict,
+    /// What was found.
+    pub found: String,
+    /// What follows from it, when it is not as it should be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<String>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+impl Check {
+    fn ok(check: &'static str, found: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Ok, found: found.into(), lost: None, remedy: None }
+    }
+
+    fn bad(check: &'static str, verdict: Verdict, found: impl Into<String>, lost: &str, remedy: &str) -> Self {
+        Self {
+            check,
+            verdict,
+            found: found.into(),
+            lost: Some(lost.to_owned()),
+            remedy: Some(remedy.to_owned()),
+        }
+    }
+}
+
+/// Everything that was found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Diagnosis {
+    /// Version of this program.
+    pub version: &'static str,
+    /// Version of the kernel, for the reader: nothing is decided by it.
+    pub kernel: String,
+    /// The worst of all verdicts.
+    pub verdict: Verdict,
+    /// The machine.
+    pub checks: Vec<Check>,
+    /// The signals.
+    pub signals: Vec<SignalReport>,
+}
+
+/// Looks at everything. `settings.signals` should name all signals: a doctor does not spare what is switched off.
+pub fn diagnose(btf: &std::path::Path, disabled: &[String], settings: &Settings) -> Diagnosis {
+    let mut checks = vec![pid_namespace(), cgroups()];
+    let result = Kernel::look(btf, disabled).and_then(|kernel| Ok((loader::load(&kernel, settings)?, kernel)));
+    let signals = match result {
+        Ok((loaded, kernel)) => {
+            checks.extend(of_kernel(&loaded, &kernel));
+            loaded.signals
+        }
+        Err(error) => {
+            checks.push(failure(&error));
+            SIGNALS.iter().map(|signal| without_kernel(signal.name, signal.summary, signal.hooks.is_empty())).collect()
+        }
+    };
+    let worst = |report: &SignalReport| match report.state {
+        SignalState::Full => Verdict::Ok,
+        SignalState::Degraded(_) | SignalState::Off(_) => Verdict::Warning,
+    };
+    let verdict = checks.iter().map(|check| check.verdict).chain(signals.iter().map(worst)).max();
+    let uname = rustix::system::uname();
+    Diagnosis {
+        version: env!("CARGO_PKG_VERSION"),
+        kernel: uname.release().to_string_lossy().into_owned(),
+        verdict: verdict.unwrap_or(Verdict::Ok),
+        checks,
+        signals,
+    }
+}
+
+fn without_kernel(signal: &'static str, summary: &'static str, needs_none: bool) -> SignalReport {
+    let state = if needs_none {
+        SignalState::Full
+    } else {
+        SignalState::Off("no kernel program can be loaded; see the checks".to_owned())
+    };
+    SignalReport { signal, summary, state, hooks: Vec::new() }
+}
+
+fn failure(error: &BpfError) -> Check {
+    let (lost, remedy) = match error {
+        BpfError::NoBtf { .. } | BpfError::BadBtf { .. } => (
+            "everything but the host's own numbers",
+            "boot a kernel with CONFIG_DEBUG_INFO_BTF=y, or name a BTF file for this kernel by kernel.btf",
+        ),
+        BpfError::Permission(_) => (
+            "everything but the host's own numbers",
+            "run as root, or give CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH; in a container also \
+             --pid=host and a seccomp profile that allows bpf(2)",
+        ),
+        _ => ("everything but the host's own numbers", "report this with the output of `monitor doctor --json`"),
+    };
+    Check::bad("kernel programs", Verdict::Failure, error.to_string(), lost, remedy)
+}
+
+fn of_kernel(loaded: &Loaded, kernel: &Kernel) -> Vec<Check> {
+    let known = monitor_common::offsets::FIELDS.len();
+    let found = monitor_common::offsets::FIELDS.iter().filter(|field| kernel.offsets.get(field.name).is_some()).count();
+    let mut checks = vec![
+        Check::ok("kernel programs", "can be loaded"),
+        Check::ok("kernel fields", format!("{found} of {known} found in BTF")),
+    ];
+    if kernel.cpus > limits::SHARDS_MAX {
+        checks.push(Check::ok(
+            "processors",
+            format!("{}: they share {} copies of the hot counters, atomically", kernel.cpus, loaded.shards),
+        ));
+    }
+    checks.push(if loaded.knobs.compat_mask == 0 && cfg!(target_arch = "x86_64") {
+        Check::bad(
+            "32-bit callers",
+            Verdict::Warning,
+            "thread_info.status is not in BTF",
+            "system calls of 32-bit programs are counted in the wrong family",
+            "none known",
+        )
+    } else {
+        Check::ok("32-bit callers", "told apart")
+    });
+    checks
+}
+
+/// Kernel programs see process ids of the first pid namespace; the daemon has to see the same.
+fn pid_namespace() -> Check {
+    // PROC_PID_INIT_INO, include/linux/proc_ns.h.
+    const FIRST: &str = "pid:[4026531836]";
+    match fs::read_link("/proc/self/ns/pid") {
+        Ok(namespace) if namespace.as_os_str() == FIRST => Check::ok("pid namespace", "the host's"),
+        Ok(namespace) => Check::bad(
+            "pid namespace",
+            Verdict::Warning,
+            namespace.display().to_string(),
+            "names, arguments and groups of processes, and that the daemon leaves itself out",
+            "run in the host's pid namespace (docker run --pid=host, hostPID: true)",
+        ),
+        Err(error) => Check::bad(
+            "pid namespace",
+            Verdict::Warning,
+            format!("/proc/self/ns/pid: {error}"),
+            "nothing, if it is the host's",
+            "mount /proc",
+        ),
+    }
+}
+
+fn cgroups() -> Check {
+    let v2 = fs::exists("/sys/fs/cgroup/cgroup.controllers").unwrap_or(false);
+    let hybrid = fs::exists("/sys/fs/cgroup/unified/cgroup.procs").unwrap_or(false);
+    let v1 = fs::exists("/sys/fs/cgroup/memory/cgroup.procs").unwrap_or(false);
+    match (v2, hybrid, v1) {
+        (true, ..) => Check::ok("control groups", "version 2"),
+        (_, true, _) => Check::ok("control groups", "hybrid: version 1 with a version 2 tree"),
+        (_, _, true) => Check::ok("control groups", "version 1"),
+        _ => Check::bad(
+            "control groups",
+            Verdict::Warning,
+            "none mounted at /sys/fs/cgroup",
+            "services and containers as groups: processes are grouped by program",
+            "mount cgroup2 at /sys/fs/cgroup",
+        ),
+    }
+}
+
+impl Diagnosis {
+    /// Exit code for scripts: 0 all well, 2 something is lost, 1 of no use.
+    pub const fn exit_code(&self) -> u8 {
+        match self.verdict {
+            Verdict::Ok => 0,
+            Verdict::Warning => 2,
+            Verdict::Failure => 1,
+        }
+    }
+
+    /// Writes it for a person.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn print(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        writeln!(out, "monitor {} on Linux {}\n", self.version, self.kernel)?;
+        for check in &self.checks {
+            let mark = match check.verdict {
+                Verdict::Ok => "ok",
+                Verdict::Warning => "warn",
+                Verdict::Failure => "FAIL",
+            };
+            writeln!(out, "{mark:<5} {:<16} {}", check.check, check.found)?;
+            advice(out, check.lost.as_deref(), check.remedy.as_deref())?;
+        }
+        for report in &self.signals {
+            writeln!(out)?;
+            let (mark, reason) = match &report.state {
+                SignalState::Full => ("ok", ""),
+                SignalState::Degraded(lost) => ("warn", lost.as_str()),
+                SignalState::Off(reason) => ("off", reason.as_str()),
+            };
+            writeln!(out, "{mark:<5} {:<16} {}", report.signal, report.summary)?;
+            advice(out, Some(reason).filter(|reason| !reason.is_empty()), None)?;
+            for hook in &report.hooks {
+                match &hook.state {
+                    HookState::Attached => writeln!(out, "        {:<24} attached", hook.hook)?,
+                    HookState::Unused(why) => writeln!(out, "        {:<24} not needed: {why}", hook.hook)?,
+                    HookState::Failed(why) => writeln!(out, "        {:<24} FAILED: {why}", hook.hook)?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn advice(out: &mut dyn Write, lost: Option<&str>, remedy: Option<&str>) -> std::io::Result<()> {
+    if let Some(lost) = lost {
+        writeln!(out, "      lost:   {lost}")?;
+    }
+    if let Some(remedy) = remedy {
+        writeln!(out, "      remedy: {remedy}")?;
+    }
+    Ok(())
+}
