@@ -27,6 +27,8 @@ pub struct Knobs {
     pub block_io_start: u64,
     /// Which argument of `block_rq_insert` and `block_rq_issue` is the request: 0, or 1 before Linux 5.11.
     pub block_request_argument: u64,
+    /// 1 when completions of block requests tell an errno (before Linux 5.16), else they tell a `blk_status_t`.
+    pub block_errors_are_errno: u64,
     /// Bytes waiting in the security ring at which the daemon is woken before its next look.
     pub security_wake: u64,
     /// The same for the telemetry ring.

@@ -24,6 +24,7 @@ pub(crate) static KNOBS: Knobs = Knobs {
     exit_tells_group: 0,
     block_io_start: 0,
     block_request_argument: 0,
+    block_errors_are_errno: 0,
     security_wake: 0,
     telemetry_wake: 0,
     signals: 0,

@@ -159,7 +159,7 @@ fn block_complete(ctx: BtfTracePointContext) -> i32 {
         process_done(&request, time);
     }
     // blk_status_t is one byte; the rest of the register is not the kernel's.
-    let error = if knob!(block_request_argument) == 0 { error & 0xff } else { error };
+    let error = if knob!(block_errors_are_errno) == 0 { error & 0xff } else { error };
     if error != 0 {
         count(&BLOCK_ERRORS, ErrorKey { device: request.device, error }, Loss::BlockErrors);
     }

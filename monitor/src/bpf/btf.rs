@@ -203,10 +203,30 @@ impl Btf {
 
     /// Number of arguments of a tracepoint; `None`: there is no such tracepoint.
     pub fn tracepoint_arguments(&self, name: &str) -> Option<usize> {
-        // typedef void (*btf_trace_NAME)(void *, arguments…)
+        self.tracepoint(name).map(|function| function.length.saturating_sub(1))
+    }
+
+    /// Name of the type of a tracepoint's argument, as declared; `None` also for a type without a name, as a pointer.
+    pub fn tracepoint_argument_type(&self, tracepoint: &str, argument: usize) -> Option<String> {
+        let function = self.tracepoint(tracepoint).filter(|function| argument + 1 < function.length)?;
+        let number = read_word(&self.bytes, function.body + 8 * (argument + 1) + 4).ok()?;
+        let mut at = *self.types.get((number as usize).checked_sub(1)?)? as usize;
+        for _ in 0..DEPTH {
+            let head = self.head(at).ok()?;
+            if !matches!(head.kind, VOLATILE | CONST | RESTRICT) {
+                let name = self.text(read_word(&self.bytes, at).ok()?);
+                return (!name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned());
+            }
+            at = *self.types.get((head.target as usize).checked_sub(1)?)? as usize;
+        }
+        None
+    }
+
+    /// `typedef void (*btf_trace_NAME)(void *, arguments…)`
+    fn tracepoint(&self, name: &str) -> Option<Type> {
         let pointer = self.itself(self.named(TYPEDEF, &format!("btf_trace_{name}"))?)?;
         let function = self.itself(pointer.target)?;
-        (pointer.kind == PTR && function.kind == FUNC_PROTO).then(|| function.length.saturating_sub(1))
+        (pointer.kind == PTR && function.kind == FUNC_PROTO).then_some(function)
     }
 }
 
@@ -244,6 +264,9 @@ mod tests {
         assert_eq!(btf.tracepoint_arguments("sys_enter"), Some(2));
         assert_eq!(btf.tracepoint_arguments("inet_sock_set_state"), Some(3));
         assert_eq!(btf.tracepoint_arguments("no_such_tracepoint"), None);
+        assert_eq!(btf.tracepoint_argument_type("inet_sock_set_state", 1).as_deref(), Some("int"));
+        assert_eq!(btf.tracepoint_argument_type("inet_sock_set_state", 0), None, "a pointer");
+        assert_eq!(btf.tracepoint_argument_type("inet_sock_set_state", 9), None);
         assert!(btf.has_function("vfs_read"));
         assert!(!btf.has_function("no_such_function"));
     }

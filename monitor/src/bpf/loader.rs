@@ -229,6 +229,7 @@ fn knobs(kernel: &Kernel, settings: &Settings, shards: u32) -> Knobs {
         exit_tells_group: u64::from(kernel.btf.tracepoint_arguments("sched_process_exit") >= Some(2)),
         block_io_start: u64::from(kernel.has_hook("block_io_start")),
         block_request_argument: u64::from(kernel.btf.tracepoint_arguments("block_rq_issue") == Some(2)),
+        block_errors_are_errno: u64::from(kernel.btf.tracepoint_argument_type("block_rq_complete", 1).as_deref() == Some("int")),
         security_wake: u64::from(settings.security_ring / 2),
         telemetry_wake: u64::from(settings.telemetry_ring / 2),
         signals: if wanted("syscalls") { SIGNAL_SYSCALLS } else { 0 } | if wanted("tcp") { SIGNAL_TCP } else { 0 },

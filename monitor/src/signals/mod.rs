@@ -1,9 +1,12 @@
 //! Every signal the daemon knows: one entry in [`SIGNALS`], one module beside this file, and files of the same name in
 //! `monitor-ebpf/src/signals/`, `monitor-common/src/signals/` and `tests/signals/`.
 
+pub mod block_io;
 pub mod exec;
 pub mod host;
+pub mod keyed;
 pub mod syscalls;
+pub mod tcp;
 
 use crate::bpf::{Program, programs};
 

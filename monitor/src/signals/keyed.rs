@@ -1,0 +1,100 @@
+//! Kernel hashes whose keys name a process slot: counters that are too many for arrays.
+//!
+//! Each look adds up what was counted since the last one. When a slot is given back its entries are deleted, so that the
+//! table has room for others.
+
+use std::{borrow::Borrow, collections::HashMap, hash::Hash, marker::PhantomData};
+
+use aya::{
+    Pod,
+    maps::{HashMap as KernelHash, Map, MapData, MapError},
+};
+use monitor_common::process_slot::SlotRef;
+use tracing::warn;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use crate::bpf::{BpfError, loader::Loaded};
+
+/// A key that tells whose entry it is.
+pub trait SlotKey: Copy + Eq + Hash + FromBytes + IntoBytes + Immutable {
+    /// Whose.
+    fn slot(&self) -> SlotRef;
+}
+
+/// A value that only grows.
+pub trait Growing: Copy + Default + FromBytes + IntoBytes + Immutable {
+    /// What was added since `before`.
+    #[must_use]
+    fn since(self, before: Self) -> Self;
+}
+
+impl Growing for u64 {
+    fn since(self, before: Self) -> Self {
+        self.saturating_sub(before)
+    }
+}
+
+/// A kernel hash from `K` to `V`, of `KS` and `VS` bytes.
+pub struct Keyed<K, V, const KS: usize, const VS: usize> {
+    map: KernelHash<MapData, [u8; KS], [u8; VS]>,
+    last: HashMap<K, V>,
+    value: PhantomData<V>,
+}
+
+impl<K: SlotKey, V: Growing, const KS: usize, const VS: usize> Keyed<K, V, KS, VS>
+where
+    [u8; KS]: Pod,
+    [u8; VS]: Pod,
+{
+    /// Takes the map called `name`.
+    ///
+    /// # Errors
+    /// When it is not there, or its keys or values have another size.
+    pub fn new(loaded: &mut Loaded, name: &'static str) -> Result<Self, BpfError>
+    where
+        KernelHash<MapData, [u8; KS], [u8; VS]>: TryFrom<Map, Error = MapError>,
+    {
+        Ok(Self { map: loaded.take(name)?, last: HashMap::new(), value: PhantomData })
+    }
+
+    /// Hands every entry that grew to `add`, with what it grew by.
+    pub fn fold(&mut self, mut add: impl FnMut(&K, V)) {
+        for entry in self.map.iter() {
+            // An entry that vanishes while the table is walked ends the walk early; the rest comes next time.
+            let Ok((key, value)) = entry else { break };
+            let (Ok(key), Ok(value)) = (K::read_from_bytes(&key), V::read_from_bytes(&value)) else { continue };
+            let before = self.last.insert(key, value).unwrap_or_default();
+            let grown = value.since(before);
+            if grown.as_bytes().iter().any(|byte| *byte != 0) {
+                add(&key, grown);
+            }
+        }
+    }
+
+    /// Deletes the entries of a slot that is given back.
+    pub fn forget(&mut self, slots: &[SlotRef]) {
+        if slots.is_empty() {
+            return;
+        }
+        let gone: Vec<K> = self.last.keys().filter(|key| slots.contains(&key.slot())).copied().collect();
+        for key in gone {
+            self.last.remove(&key);
+            let mut bytes = [0; KS];
+            bytes.copy_from_slice(key.as_bytes());
+            match self.map.remove(Borrow::<[u8; KS]>::borrow(&bytes)) {
+                Ok(()) | Err(MapError::KeyNotFound) => {}
+                Err(error) => warn!(%error, "an entry of an ended process cannot be deleted"),
+            }
+        }
+    }
+
+    /// Entries at the last look.
+    pub fn len(&self) -> usize {
+        self.last.len()
+    }
+
+    /// None?
+    pub fn is_empty(&self) -> bool {
+        self.last.is_empty()
+    }
+}
