@@ -149,7 +149,7 @@ impl Field {
                     .to_owned()
             }
             Self::Names(_, Item::Glob) => "a list of names, where * stands for anything".to_owned(),
-            Self::Names(_, Item::Word) => "a list of names made of letters, digits, _, - and .".to_owned(),
+            Self::Names(_, Item::Word) => "a list of names made of letters, digits, dots, _ and -".to_owned(),
             Self::LogFormat(_) => one_of::<LogFormat>(),
             Self::KernelLevel(_) => one_of::<KernelLevel>(),
             Self::Output(_) => one_of::<Output>(),
@@ -178,7 +178,7 @@ impl Item {
         }
         let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         match self {
-            Self::Word if !entry.chars().all(word) => Err("a name is made of letters, digits, _, - and .".into()),
+            Self::Word if !entry.chars().all(word) => Err("a name is made of letters, digits, dots, _ and -".into()),
             Self::Glob | Self::Word => Ok(()),
         }
     }

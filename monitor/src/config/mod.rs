@@ -9,6 +9,7 @@ pub mod keys;
 pub mod mistake;
 pub mod model;
 pub mod origin;
+pub mod schema;
 pub mod show;
 
 mod check;
