@@ -7,7 +7,8 @@ use monitor::cli::{self, Action, Console, Exit};
 
 fn main() -> ExitCode {
     let terminal = io::stdout().is_terminal();
-    let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+    // Not locked: the daemon's own threads write there, too.
+    let (mut out, mut err) = (io::stdout(), io::stderr());
     let mut console = Console { out: &mut out, err: &mut err, terminal };
     let exit = match cli::start(std::env::args_os(), std::env::vars_os().collect(), &mut console) {
         Action::Done(exit) => exit,

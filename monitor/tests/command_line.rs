@@ -29,7 +29,7 @@ fn exit_codes_tell_what_went_wrong() -> io::Result<()> {
 
 #[test]
 fn a_closed_pipe_ends_it_quietly() {
-    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let (reader, writer) = io::pipe().expect("a pipe");
     drop(reader);
     let child =
         monitor().args(["config", "default"]).stdout(writer).stderr(Stdio::piped()).spawn().expect("the program");

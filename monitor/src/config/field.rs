@@ -288,18 +288,19 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// `EnvFilter` takes a word that is no level for the name of a module and logs all of it: `level = "debgu"` would be
 /// accepted and log nothing. So a directive without `=` has to be a level here.
 fn filter(raw: Raw<'_>) -> Result<String, Wrong> {
-    let text = raw.text()?.trim();
-    if text.is_empty() {
+    let directives: Vec<&str> = raw.text()?.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    if directives.is_empty() {
         return Err("it is empty".into());
     }
-    for directive in text.split(',').map(str::trim).filter(|directive| !directive.contains(['=', '['])) {
+    for directive in directives.iter().filter(|directive| !directive.contains(['=', '['])) {
         if directive.parse::<LevelFilter>().is_err() {
             let nearest = suggestion(nearest(directive, LEVELS));
             return Err(format!("{} is no level{nearest}", quoted(directive)).into());
         }
     }
-    match tracing_subscriber::EnvFilter::builder().parse(text) {
-        Ok(_) => Ok(text.to_owned()),
+    let text = directives.join(",");
+    match tracing_subscriber::EnvFilter::builder().parse(&text) {
+        Ok(_) => Ok(text),
         Err(error) => Err(super::mistake::printable(&error.to_string()).into()),
     }
 }

@@ -24,7 +24,10 @@ pub(super) fn read(sources: &Sources, mistakes: &mut Vec<Mistake>) -> Option<(Pa
     };
     let problem = match read_bytes(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && !named => return None,
-        Err(error) => format!("the configuration file cannot be read: {error}"),
+        Err(error) if named => format!("the configuration file cannot be read: {error}"),
+        Err(error) => {
+            format!("the configuration file cannot be read: {error}; `--config /dev/null` does without it")
+        }
         Ok(bytes) if bytes.len() as u64 > FILE_LIMIT => {
             format!("the configuration file is larger than {} KiB", FILE_LIMIT >> 10)
         }

@@ -150,7 +150,7 @@ pub static KEYS: &[Key] = &[
     key!(http.reload: Switch, Live, "false",
         "Whether POST /-/reload reads the configuration again. SIGHUP always does."),
     key!(http.max_connections: Count(1..=65_536), Restart, "1024",
-        "Most connections at one time; further ones wait."),
+        "Most connections at one time; further ones are refused with status 503."),
 
     key!(metrics.groups: Count(1..=10_000), Live, "200",
         "Most groups of processes with series of their own; the rest is in group _other."),
