@@ -1,9 +1,10 @@
 //! The daemon's own log: `tracing` to stderr, as text or JSON. What libraries write through the `log` crate, among it
-//! the kernel programs' log through `aya-log`, arrives in it too.
+//! the kernel programs' log through `aya-log`, arrives in it too:
+//! `tracing-subscriber` installs the bridge and keeps the level of `log` at its own, also when that changes.
 
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -46,7 +47,6 @@ impl LogHandle {
     /// The level is none.
     pub fn reconfigure(&self, log: &Log) -> Result<(), LoggingError> {
         self.filter.reload(filter(log)?)?;
-        let_log_crate_pass();
         Ok(())
     }
 }
@@ -59,20 +59,7 @@ pub fn init(log: &Log) -> Result<LogHandle, LoggingError> {
     let colors = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let (subscriber, handle) = subscriber(log, io::stderr, colors)?;
     subscriber.try_init()?;
-    let_log_crate_pass();
     Ok(handle)
-}
-
-/// The `log` crate has a level of its own, which `tracing` sets once and would leave at that.
-fn let_log_crate_pass() {
-    log::set_max_level(match LevelFilter::current() {
-        LevelFilter::OFF => log::LevelFilter::Off,
-        LevelFilter::ERROR => log::LevelFilter::Error,
-        LevelFilter::WARN => log::LevelFilter::Warn,
-        LevelFilter::INFO => log::LevelFilter::Info,
-        LevelFilter::DEBUG => log::LevelFilter::Debug,
-        LevelFilter::TRACE => log::LevelFilter::Trace,
-    });
 }
 
 fn subscriber<W>(

@@ -12,7 +12,7 @@ use super::field::Raw;
 use super::group;
 use super::keys::{self, TABLES};
 use super::load::{Draft, FILE_LIMIT, Sources, unknown_key};
-use super::mistake::{Mistake, nearest, printable, quoted, suggestion};
+use super::mistake::{MISTAKES, Mistake, nearest, printable, quoted, suggestion};
 use super::origin::Origin;
 
 /// Reads the file, if there is one to read.
@@ -83,7 +83,7 @@ pub(super) fn apply(draft: &mut Draft, path: &Path, text: &str) {
     let document = Document::new(path, text);
     let (root, errors) = DeTable::parse_recoverable(text);
     let before = draft.mistakes.len();
-    for error in &errors {
+    for error in errors.iter().take(MISTAKES) {
         let origin = document.origin(&error.span().unwrap_or(0..0));
         draft.mistake(origin, printable(error.message()));
     }

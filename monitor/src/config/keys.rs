@@ -63,7 +63,9 @@ pub(super) fn suggest(name: &str) -> Option<&'static str> {
     in_table(table)
         .or_else(|| KEYS.iter().find(|key| key.short() == short))
         .or_else(|| nearest(table, TABLES.iter().map(|(table, _)| *table)).and_then(in_table))
-        .or_else(|| nearest(name, KEYS.iter().map(|key| key.name)).and_then(find))
+        .or_else(|| {
+            nearest(short, KEYS.iter().map(Key::short)).and_then(|near| KEYS.iter().find(|key| key.short() == near))
+        })
         .map(|key| key.name)
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::field::{Raw, Wrong};
 use super::keys::{self, KEYS, Key, Reload};
-use super::mistake::{ConfigError, Mistake, quoted, suggestion};
+use super::mistake::{ConfigError, MISTAKES, Mistake, quoted, suggestion};
 use super::model::Config;
 use super::origin::Origin;
 use super::{check, environment, file};
@@ -15,8 +15,6 @@ use super::{check, environment, file};
 pub const DEFAULT_FILE: &str = "/etc/monitor/monitor.toml";
 /// Most bytes of a configuration file.
 pub const FILE_LIMIT: u64 = 1 << 20;
-/// Most mistakes that are collected; nobody reads more, and a hostile file must not cost more.
-const MISTAKES: usize = 200;
 
 /// Where to look for the configuration. A reload looks there again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,6 +4,8 @@ use std::fmt;
 
 use super::origin::Origin;
 
+/// Most mistakes that are collected; nobody reads more, and a hostile file must not cost more.
+pub(super) const MISTAKES: usize = 200;
 /// Most mistakes that are printed; the rest is counted.
 const PRINTED: usize = 50;
 /// Most characters of a value that a message repeats.
@@ -51,6 +53,7 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.mistakes.len() {
             1 => write!(out, "the configuration has a mistake:")?,
+            MISTAKES.. => write!(out, "the configuration has {MISTAKES} mistakes or more:")?,
             count => write!(out, "the configuration has {count} mistakes:")?,
         }
         for mistake in self.mistakes.iter().take(PRINTED) {
@@ -58,6 +61,7 @@ impl fmt::Display for ConfigError {
         }
         match self.mistakes.len().saturating_sub(PRINTED) {
             0 => Ok(()),
+            _ if self.mistakes.len() >= MISTAKES => write!(out, "\n  and more"),
             more => write!(out, "\n  and {more} more"),
         }
     }

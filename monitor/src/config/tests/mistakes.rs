@@ -11,6 +11,8 @@ fn an_unknown_key_is_told_with_its_place_and_the_nearest_name() {
     );
     assert_mistake("[processes]\nlisten = 1\n", &["FILE:2:1", "did you mean http.listen?"]);
     assert_mistake("[log]\nHTTP_PORT_OF_THE_THING = 1\n", &["FILE:2:1: unknown key \"log.HTTP_PORT_OF_THE_THING\""]);
+    assert_mistake("lisen = 1\n", &["FILE:1:1: unknown key \"lisen\"; did you mean http.listen?"]);
+    assert_eq!(mistake("[http]\na = 1\n"), "FILE:2:1: unknown key \"http.a\"");
     assert_mistake("listen = \"127.0.0.1:1\"\n", &["FILE:1:1: unknown key \"listen\"; did you mean http.listen?"]);
 }
 
@@ -302,6 +304,10 @@ fn a_file_full_of_mistakes_ends_soon() {
     let ConfigError { mistakes } = Loaded::load(Fixture::new(text).sources()).expect_err("mistakes");
     assert_eq!(mistakes.len(), 200);
     let printed = ConfigError { mistakes }.to_string();
+    assert!(printed.starts_with("the configuration has 200 mistakes or more:\n"), "{printed}");
     assert_eq!(printed.lines().count(), 52);
-    assert!(printed.ends_with("and 150 more"), "{printed}");
+    assert!(printed.ends_with("\n  and more"), "{printed}");
+    let some = (0..60).map(|number| format!("k{number} = {{}}\n")).collect::<String>();
+    let printed = Loaded::load(Fixture::new(some).sources()).expect_err("mistakes").to_string();
+    assert!(printed.ends_with("\n  and 10 more"), "{printed}");
 }
