@@ -174,7 +174,7 @@ impl Item {
             return Err("an entry is empty".into());
         }
         if entry.len() > ITEM_LIMIT || entry.chars().any(char::is_control) {
-            return Err("no group has such a name".into());
+            return Err("an entry is too long or has control characters".into());
         }
         let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         match self {

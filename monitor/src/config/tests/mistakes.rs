@@ -126,6 +126,7 @@ fn a_misspelt_level_is_not_taken_for_a_module() {
 fn names_in_lists_are_checked() {
     assert_mistake("[rules]\ndisable = [\"a b\"]\n", &["FILE:2:12", "a name is made of letters"]);
     assert_mistake("[metrics]\nper_process = [\"\"]\n", &["an entry is empty"]);
+    assert_mistake("[metrics]\nper_process = [\"a\\tb\"]\n", &["FILE:2:16", "has control characters"]);
     assert_mistake("[rules]\ndirectory = \"\"\n", &["rules.directory is \"\" (it is empty)"]);
     assert_mistake("[rules]\ndirectory = \"a\\u0000b\"\n", &["no file has such a name"]);
 }
