@@ -1,0 +1,186 @@
+//! The command line as clap reads it.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+/// These stand apart in each command's help.
+const GLOBAL: &str = "Options of every command";
+
+const AFTER_HELP: &str = "\
+Examples:
+  sudo monitor run                            observe this machine
+  monitor events --follow                     watch security events
+  curl http://127.0.0.1:19435/metrics         what Prometheus reads
+  sudo monitor doctor                         what this kernel can and cannot do
+  monitor config default > monitor.toml       a configuration to start from
+
+Exit codes: 0 done, 1 failed, 64 wrong command line, 69 the kernel lacks what is needed, 77 missing privilege, \
+78 wrong configuration.";
+
+const RUN_HELP: &str = "\
+Runs until SIGTERM or SIGINT. SIGHUP reads the configuration again. Needs root, or the capabilities that `monitor doctor` \
+lists.
+
+Examples:
+  sudo monitor run
+  sudo monitor run --listen 0.0.0.0:19435 --set events.output=none
+  sudo MONITOR_METRICS_GROUPS=200 monitor run";
+
+const EVENTS_HELP: &str = "\
+Asks the running daemon; no privilege is needed.
+
+Examples:
+  monitor events                              all that the daemon keeps, oldest first
+  monitor events --follow --severity high --severity critical
+  monitor events --after 120 --limit 10 --json";
+
+const PROCESSES_HELP: &str = "\
+Asks the running daemon; no privilege is needed.
+
+Examples:
+  monitor processes --group nginx.service --sort cpu
+  monitor processes --json | jq .";
+
+const CONFIG_HELP: &str = "\
+Examples:
+  monitor config show --origin                every value and where it comes from
+  monitor config check --config new.toml      every mistake with its line; exit code 78 if there is one
+  monitor config default > monitor.toml       a commented file with every key";
+
+/// Observes a Linux host with eBPF: system-call latency, TCP traffic, block I/O and processes for Prometheus, and
+/// security events when something suspicious is executed.
+#[derive(Debug, Parser)]
+#[command(name = "monitor", version, after_help = AFTER_HELP, max_term_width = 110, disable_help_subcommand = true)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Global {
+    /// Configuration file; without it MONITOR_CONFIG, else /etc/monitor/monitor.toml if it exists
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Set a key of the configuration, such as metrics.groups=200; lists are separated by commas. May be repeated
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "KEY=VALUE", value_parser = assignment)]
+    pub(super) set: Vec<(String, String)>,
+    /// Log more: -v debug, -vv trace
+    #[arg(short, long, global = true, help_heading = GLOBAL, action = ArgAction::Count, conflicts_with = "quiet")]
+    pub(super) verbose: u8,
+    /// Log less: -q warnings, -qq errors
+    #[arg(short, long, global = true, help_heading = GLOBAL, action = ArgAction::Count)]
+    pub(super) quiet: u8,
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) => Ok((key.trim().to_owned(), value.to_owned())),
+        None => Err("write KEY=VALUE, such as metrics.groups=200".to_owned()),
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Observe this machine
+    #[command(after_help = RUN_HELP)]
+    Run {
+        /// Address and port of the HTTP server (http.listen); port 0 takes a free one
+        #[arg(long, value_name = "ADDR")]
+        listen: Option<String>,
+    },
+    /// Say what this kernel can and cannot do, what is lost, and the remedy
+    Doctor {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show, check or explain the configuration
+    #[command(after_help = CONFIG_HELP)]
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Print security events of the running daemon
+    #[command(after_help = EVENTS_HELP)]
+    Events(Events),
+    /// Print the processes that the running daemon knows
+    #[command(after_help = PROCESSES_HELP)]
+    Processes(Processes),
+    /// Print reference pages, for the repository
+    #[command(hide = true)]
+    Docs {
+        /// Name of the page
+        #[arg(value_parser = super::docs::names())]
+        page: String,
+    },
+    /// Print the version
+    Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Print every key with the value in effect, as TOML
+    Show {
+        /// Say for each value where it comes from
+        #[arg(long)]
+        origin: bool,
+    },
+    /// Check the configuration and report every mistake
+    Check,
+    /// Print a commented file with every key and its default
+    Default,
+    /// Print a JSON schema of the file, for editors
+    Schema,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Daemon {
+    /// Address of the daemon; without it http.listen of the configuration
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(super) addr: Option<String>,
+    /// Print JSON as the daemon answers it
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Events {
+    #[command(flatten)]
+    pub(super) daemon: Daemon,
+    /// Keep waiting for new events
+    #[arg(short, long)]
+    pub(super) follow: bool,
+    /// Only events with a larger sequence number
+    #[arg(long, value_name = "SEQ", default_value_t = 0, hide_default_value = true)]
+    pub(super) after: u64,
+    /// Only events of this severity; may be repeated
+    #[arg(long, value_parser = ["info", "low", "medium", "high", "critical"])]
+    pub(super) severity: Vec<String>,
+    /// Only events of this rule; may be repeated
+    #[arg(long)]
+    pub(super) rule: Vec<String>,
+    /// Print at most so many
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) limit: Option<u64>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Processes {
+    #[command(flatten)]
+    pub(super) daemon: Daemon,
+    /// Only this process
+    #[arg(long)]
+    pub(super) pid: Option<u32>,
+    /// Only processes of this group
+    #[arg(long)]
+    pub(super) group: Option<String>,
+    /// Order: by pid, or the largest first
+    #[arg(long, value_parser = ["pid", "start", "cpu", "syscalls", "network", "disk"])]
+    pub(super) sort: Option<String>,
+    /// Print at most so many
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(super) limit: u32,
+}

@@ -1,0 +1,212 @@
+//! Every key of the configuration, except those of `[[group]]`, which are in [`GROUP_KEYS`].
+
+use monitor_common::limits;
+
+use super::field::{Field, Item, Lens};
+use super::mistake::nearest;
+use super::model::Config;
+
+/// One key.
+#[derive(Debug)]
+pub struct Key {
+    /// Table and name, such as `http.listen`.
+    pub name: &'static str,
+    /// Its place in [`Config`], its type and what is accepted.
+    pub field: Field,
+    /// When a change takes effect.
+    pub reload: Reload,
+    /// A value other than the default, as TOML.
+    pub example: &'static str,
+    /// What it is for; a sentence or two.
+    pub help: &'static str,
+}
+
+/// When a change of a key takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// With the next reload.
+    Live,
+    /// With the next start.
+    Restart,
+}
+
+impl Key {
+    /// The table's name: `http` of `http.listen`.
+    pub fn table(&self) -> &'static str {
+        self.name.split_once('.').map_or("", |(table, _)| table)
+    }
+
+    /// The name inside its table: `listen` of `http.listen`.
+    pub fn short(&self) -> &'static str {
+        self.name.split_once('.').map_or(self.name, |(_, short)| short)
+    }
+
+    /// The environment variable that sets it: `MONITOR_HTTP_LISTEN` for `http.listen`.
+    pub fn variable(&self) -> String {
+        format!("MONITOR_{}", self.name.to_uppercase().replace('.', "_"))
+    }
+}
+
+/// The key of this name.
+pub fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// The key that somebody who wrote `name` may have meant.
+pub(super) fn suggest(name: &str) -> Option<&'static str> {
+    let (table, short) = name.rsplit_once('.').unwrap_or(("", name));
+    let in_table = |table: &str| {
+        let keys: Vec<&Key> = KEYS.iter().filter(|key| key.table() == table).collect();
+        let near = nearest(short, keys.iter().map(|key| key.short()));
+        keys.into_iter().find(|key| Some(key.short()) == near)
+    };
+    in_table(table)
+        .or_else(|| KEYS.iter().find(|key| key.short() == short))
+        .or_else(|| nearest(table, TABLES.iter().map(|(table, _)| *table)).and_then(in_table))
+        .or_else(|| {
+            nearest(short, KEYS.iter().map(Key::short)).and_then(|near| KEYS.iter().find(|key| key.short() == near))
+        })
+        .map(|key| key.name)
+}
+
+/// The tables with what each is about, in the order of the documentation.
+pub const TABLES: &[(&str, &str)] = &[
+    ("log", "The daemon's own log, written to stderr."),
+    ("http", "The HTTP server: metrics, health, API."),
+    ("metrics", "What the metrics show. Every cap keeps the number of series bounded."),
+    ("processes", "The process table."),
+    ("kernel", "The kernel programs."),
+    ("signals", "Which signals are collected."),
+    ("host", "The numbers of the whole machine."),
+    ("events", "Where security events go, beside the HTTP API."),
+    ("rules", "The security rules."),
+];
+
+/// A key of `[[group]]`.
+#[derive(Debug)]
+pub struct GroupKey {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is for.
+    pub help: &'static str,
+    /// What is accepted.
+    pub accepts: &'static str,
+    /// A value, as TOML.
+    pub example: &'static str,
+}
+
+/// What `[[group]]` is for.
+pub const GROUP_HELP: &str = "Names the group of processes that are in no systemd service and no container. It may stand \
+     many times; the first that matches wins.";
+
+/// The keys of `[[group]]`; both are needed.
+pub const GROUP_KEYS: &[GroupKey] = &[
+    GroupKey {
+        name: "name",
+        help: "Name of the group, the value of the label `group`.",
+        accepts: "a name of 1 to 128 printable characters that does not begin with _",
+        example: r#""database""#,
+    },
+    GroupKey {
+        name: "exe",
+        help: "Programs that belong to it: base names, or globs of the whole path where the text contains a slash.",
+        accepts: "a list of base names and of globs of absolute paths",
+        example: r#"["postgres", "/opt/db/bin/*"]"#,
+    },
+];
+
+/// A row of [`KEYS`]: the field of [`Config`] gives the name, so the two cannot differ.
+macro_rules! key {
+    ($table:ident.$name:ident: $kind:ident $(($limits:expr))?, $reload:ident, $example:literal, $help:literal) => {
+        Key {
+            name: concat!(stringify!($table), ".", stringify!($name)),
+            field: Field::$kind(
+                Lens { get: |config: &Config| &config.$table.$name, get_mut: |config| &mut config.$table.$name }
+                $(, $limits)?
+            ),
+            reload: Reload::$reload,
+            example: $example,
+            help: $help,
+        }
+    };
+}
+
+const KIB: u64 = 1 << 10;
+const GIB: u64 = 1 << 30;
+const SECOND: u64 = 1_000;
+const MINUTE: u64 = 60 * SECOND;
+const DAY: u64 = 24 * 60 * MINUTE;
+
+/// Every key, in the order of the documentation. Durations are limited in milliseconds, sizes in bytes.
+#[rustfmt::skip]
+pub static KEYS: &[Key] = &[
+    key!(log.level: Filter, Live, r#""info,monitor::http=debug""#,
+        "What is logged: off, error, warn, info, debug or trace, for everything or for single modules."),
+    key!(log.format: LogFormat, Restart, r#""json""#,
+        "How a line looks."),
+    key!(log.kernel: KernelLevel, Restart, r#""debug""#,
+        "How much of the kernel programs' own log is taken over. More costs time in the kernel."),
+
+    key!(http.listen: Address, Restart, r#""0.0.0.0:19435""#,
+        "Address and port of the server; port 0 takes a free one. There is no authentication: whoever reaches it reads everything."),
+    key!(http.reload: Switch, Live, "false",
+        "Whether POST /-/reload reads the configuration again. SIGHUP always does."),
+    key!(http.max_connections: Count(1..=65_536), Restart, "1024",
+        "Most connections at one time; further ones are refused with status 503."),
+
+    key!(metrics.groups: Count(1..=10_000), Live, "200",
+        "Most groups of processes with series of their own; the rest is in group _other."),
+    key!(metrics.group_idle: Duration(SECOND..=30 * DAY), Live, r#""1h""#,
+        "A group without activity for so long gives its place away."),
+    key!(metrics.per_process: Names(Item::Glob), Live, r#"["database", "build-*"]"#,
+        "Groups whose processes get series of their own, with label pid: names, or globs with *."),
+    key!(metrics.max_processes: Count(1..=10_000), Live, "500",
+        "Most processes with series of their own."),
+
+    key!(processes.table: Count(64..=4_194_304), Restart, "131072",
+        "Most entries of the process table, living and recently ended; not less than processes.slots."),
+    key!(processes.keep_exited: Duration(0..=DAY), Live, r#""5m""#,
+        "How long an ended process stays known, so that a late event still finds its name."),
+    key!(processes.slots: Count(64..=limits::PROCESS_SLOTS_MAX), Restart, "16384",
+        "Processes with counters of their own in the kernel at one time; the rest is counted together."),
+
+    key!(kernel.btf: Path, Restart, r#""/usr/lib/debug/vmlinux.btf""#,
+        "File with the BTF of the running kernel, where structure offsets are read."),
+    key!(kernel.disable_hooks: Names(Item::Word), Restart, r#"["sock_send_length"]"#,
+        "Hooks to do without. `monitor doctor` lists their names and what is lost without each."),
+    // A power of two from 64 KiB on is a multiple of every page size that Linux has on the machines we build for.
+    key!(kernel.security_ring: Ring(128 * KIB..=GIB), Restart, r#""32MiB""#,
+        "Memory between the kernel and the daemon for what security rules need. The largest record takes 72 KiB."),
+    key!(kernel.telemetry_ring: Ring(64 * KIB..=GIB), Restart, r#""16MiB""#,
+        "Memory between the kernel and the daemon for everything else."),
+
+    key!(signals.syscalls: Switch, Restart, "false",
+        "System calls: count, latency and errors."),
+    key!(signals.tcp: Switch, Restart, "false",
+        "TCP: connections, latency, bytes, retransmits."),
+    key!(signals.block_io: Switch, Restart, "false",
+        "Block I/O: latency, queue time, size, errors."),
+    key!(signals.process: Switch, Restart, "false",
+        "Processes: exec, fork, exit. Without it there are no security events."),
+    key!(signals.host: Switch, Restart, "false",
+        "The machine: CPU, memory, disks, network, load."),
+
+    key!(host.interval: Duration(SECOND..=10 * MINUTE), Live, r#""15s""#,
+        "Time between two readings."),
+
+    key!(events.output: Output, Restart, r#""file""#,
+        "Where events are written as JSON lines. With none they are still in the HTTP API."),
+    key!(events.file: Path, Restart, r#""/srv/log/events.jsonl""#,
+        "The file of output = \"file\". Its directory must exist; the file is readable by its owner only."),
+    key!(events.rotate_size: Size(64 * KIB..=64 * GIB), Restart, r#""256MiB""#,
+        "The file is set aside, with a number added to its name, when it would grow larger."),
+    key!(events.rotate_keep: Count(0..=1_000), Restart, "10",
+        "How many files set aside are kept."),
+    key!(events.store: Count(1..=1_000_000), Restart, "50000",
+        "Events kept in memory for the HTTP API; the oldest is given up first."),
+
+    key!(rules.directory: Path, Live, r#""/srv/monitor/rules.d""#,
+        "Directory of *.toml files that tune the rules. It may be absent."),
+    key!(rules.disable: Names(Item::Word), Live, r#"["exec_from_tmp"]"#,
+        "Ids of rules that are off."),
+];

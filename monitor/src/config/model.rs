@@ -1,0 +1,274 @@
+//! What the daemon is told: plain structs of checked values. Each part of the daemon receives only its own.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use monitor_common::limits;
+
+/// The whole configuration. Its [`Default`] is what the daemon does without any.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// The daemon's own log.
+    pub log: Log,
+    /// The HTTP server.
+    pub http: Http,
+    /// What the metrics show.
+    pub metrics: Metrics,
+    /// Names for groups of processes, first match first.
+    pub groups: Vec<GroupRule>,
+    /// The process table.
+    pub processes: Processes,
+    /// The kernel programs.
+    pub kernel: Kernel,
+    /// Which signals are collected.
+    pub signals: Signals,
+    /// The numbers of the whole machine.
+    pub host: Host,
+    /// Where security events go.
+    pub events: Events,
+    /// The security rules.
+    pub rules: Rules,
+}
+
+/// `[log]`: the daemon's own log, written to stderr.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Directives of `tracing_subscriber::EnvFilter`, checked to be valid.
+    pub level: String,
+    /// How a line looks.
+    pub format: LogFormat,
+    /// How much the kernel programs say.
+    pub kernel: KernelLevel,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Text, kernel: KernelLevel::Warn }
+    }
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// How much the kernel programs say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum KernelLevel {
+    /// Nothing; the programs are loaded without their log.
+    Off,
+    /// What must not happen.
+    Error,
+    /// What makes a number wrong.
+    Warn,
+    /// Rare turning points.
+    Info,
+    /// Single events.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// `[http]`: the HTTP server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// Address and port; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Whether `POST /-/reload` is answered.
+    pub reload: bool,
+    /// Most connections at one time.
+    pub max_connections: u32,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 19435)), reload: true, max_connections: 256 }
+    }
+}
+
+/// `[metrics]`: what the metrics show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// Most groups with series of their own.
+    pub groups: u32,
+    /// A group without activity for so long gives its place away.
+    pub group_idle: Duration,
+    /// Names of groups, or globs, whose processes get series of their own.
+    pub per_process: Vec<String>,
+    /// Most processes with series of their own.
+    pub max_processes: u32,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { groups: 50, group_idle: Duration::from_secs(600), per_process: Vec::new(), max_processes: 100 }
+    }
+}
+
+/// `[[group]]`: names a group of processes that are in no systemd service and no container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupRule {
+    /// Name of the group; unique, and it does not begin with `_`.
+    pub name: String,
+    /// Base names of programs, or globs of their paths where the text contains a slash. Not empty.
+    pub exe: Vec<String>,
+}
+
+/// `[processes]`: the process table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Processes {
+    /// Most entries, living and recently ended; at least `slots`.
+    pub table: u32,
+    /// How long an ended process stays known.
+    pub keep_exited: Duration,
+    /// Processes with counters of their own in the kernel at one time.
+    pub slots: u32,
+}
+
+impl Default for Processes {
+    fn default() -> Self {
+        Self { table: 32_768, keep_exited: Duration::from_secs(60), slots: limits::PROCESS_SLOTS }
+    }
+}
+
+/// `[kernel]`: the kernel programs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kernel {
+    /// File with the running kernel's BTF.
+    pub btf: PathBuf,
+    /// Names of hooks to do without.
+    pub disable_hooks: Vec<String>,
+    /// Bytes of the security ring: a power of two and so a multiple of the page size.
+    pub security_ring: u64,
+    /// Bytes of the telemetry ring: a power of two and so a multiple of the page size.
+    pub telemetry_ring: u64,
+}
+
+impl Default for Kernel {
+    fn default() -> Self {
+        Self {
+            btf: PathBuf::from("/sys/kernel/btf/vmlinux"),
+            disable_hooks: Vec::new(),
+            security_ring: u64::from(limits::SECURITY_RING),
+            telemetry_ring: u64::from(limits::TELEMETRY_RING),
+        }
+    }
+}
+
+/// `[signals]`: which signals are collected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signals {
+    /// System calls: count, latency, errors.
+    pub syscalls: bool,
+    /// TCP: connections, latency, bytes, retransmits.
+    pub tcp: bool,
+    /// Block I/O: latency, size, errors.
+    pub block_io: bool,
+    /// Processes: exec, fork, exit. The security rules need it.
+    pub process: bool,
+    /// The machine: CPU, memory, disks, network, load.
+    pub host: bool,
+}
+
+impl Default for Signals {
+    fn default() -> Self {
+        Self { syscalls: true, tcp: true, block_io: true, process: true, host: true }
+    }
+}
+
+/// `[host]`: the numbers of the whole machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Time between two readings.
+    pub interval: Duration,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(5) }
+    }
+}
+
+/// `[events]`: where security events go, beside the HTTP API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Events {
+    /// Where they are written.
+    pub output: Output,
+    /// The file, where `output` is [`Output::File`].
+    pub file: PathBuf,
+    /// Bytes after which the file is set aside.
+    pub rotate_size: u64,
+    /// Files set aside that are kept.
+    pub rotate_keep: u32,
+    /// Events kept in memory for the HTTP API.
+    pub store: u32,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self {
+            output: Output::Stdout,
+            file: PathBuf::from("/var/log/monitor/events.jsonl"),
+            rotate_size: 64 << 20,
+            rotate_keep: 5,
+            store: 10_000,
+        }
+    }
+}
+
+/// Where security events are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Standard output, one JSON line each.
+    Stdout,
+    /// A file with rotation, one JSON line each.
+    File,
+    /// Nowhere; they are still in the HTTP API.
+    None,
+}
+
+/// `[rules]`: the security rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Directory of `*.toml` files that tune the rules; it may be absent.
+    pub directory: PathBuf,
+    /// Ids of rules that are off.
+    pub disable: Vec<String>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { directory: PathBuf::from("/etc/monitor/rules.d"), disable: Vec::new() }
+    }
+}
+
+/// A value that is one word of a few.
+pub trait Choice: Copy + PartialEq + 'static {
+    /// Every word with its meaning.
+    const WORDS: &'static [(&'static str, Self)];
+}
+
+impl Choice for LogFormat {
+    const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+}
+
+impl Choice for KernelLevel {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("off", Self::Off),
+        ("error", Self::Error),
+        ("warn", Self::Warn),
+        ("info", Self::Info),
+        ("debug", Self::Debug),
+        ("trace", Self::Trace),
+    ];
+}
+
+impl Choice for Output {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("stdout", Self::Stdout), ("file", Self::File), ("none", Self::None)];
+}
