@@ -1,5 +1,7 @@
 //! From families to the bytes of an answer.
 
+use std::borrow::Borrow;
+
 use bytes::Bytes;
 use prometheus::TextEncoder;
 use prometheus::proto::{MetricFamily, MetricType};
@@ -7,7 +9,7 @@ use prometheus::proto::{MetricFamily, MetricType};
 use super::{Format, openmetrics};
 
 /// Writes `families` in `format`. Families without samples, and of types that we do not make, are left out.
-pub fn encode(format: Format, families: &[MetricFamily]) -> Result<Bytes, prometheus::Error> {
+pub fn encode<F: Borrow<MetricFamily>>(format: Format, families: &[F]) -> Result<Bytes, prometheus::Error> {
     match format {
         Format::Text => encode_text(families),
         Format::OpenMetrics => Ok(encode_openmetrics(families)),
@@ -15,23 +17,26 @@ pub fn encode(format: Format, families: &[MetricFamily]) -> Result<Bytes, promet
 }
 
 /// Prometheus' text format 0.0.4. The errors of the `prometheus` crate are about families that this leaves out.
-pub fn encode_text(families: &[MetricFamily]) -> Result<Bytes, prometheus::Error> {
+pub fn encode_text<F: Borrow<MetricFamily>>(families: &[F]) -> Result<Bytes, prometheus::Error> {
     let (encoder, mut out) = (TextEncoder::new(), String::new());
-    for family in families.iter().filter(|family| is_encodable(family)) {
+    for family in encodable(families) {
         encoder.encode_utf8(std::slice::from_ref(family), &mut out)?;
     }
     Ok(out.into())
 }
 
 /// OpenMetrics 1.0.0.
-pub fn encode_openmetrics(families: &[MetricFamily]) -> Bytes {
-    openmetrics::encode(families.iter().filter(|family| is_encodable(family)).collect::<Vec<_>>().as_slice()).into()
+pub fn encode_openmetrics<F: Borrow<MetricFamily>>(families: &[F]) -> Bytes {
+    openmetrics::encode(&encodable(families).collect::<Vec<_>>()).into()
 }
 
 /// The `prometheus` crate refuses families without samples and panics for an untyped one.
-fn is_encodable(family: &MetricFamily) -> bool {
-    let known = matches!(family.get_field_type(), MetricType::COUNTER | MetricType::GAUGE | MetricType::HISTOGRAM);
-    known && !family.get_metric().is_empty() && !family.name().is_empty()
+fn encodable<F: Borrow<MetricFamily>>(families: &[F]) -> impl Iterator<Item = &MetricFamily> {
+    let known = |kind| matches!(kind, MetricType::COUNTER | MetricType::GAUGE | MetricType::HISTOGRAM);
+    let families = families.iter().map(Borrow::borrow);
+    families.filter(move |family: &&MetricFamily| {
+        known(family.get_field_type()) && !family.get_metric().is_empty() && !family.name().is_empty()
+    })
 }
 
 #[cfg(test)]
@@ -130,6 +135,6 @@ mod tests {
         let mut empty = MetricFamily::default();
         empty.set_name("empty".into());
         assert_eq!(encode_text(&[untyped.clone(), empty.clone()]).unwrap(), "");
-        assert_eq!(encode_openmetrics(&[untyped, empty]), "# EOF\n");
+        assert_eq!(encode_openmetrics(&[&untyped, &empty]), "# EOF\n");
     }
 }

@@ -193,7 +193,7 @@ fn finish_family(Family { metric, mut samples }: Family) -> proto::MetricFamily 
 }
 
 /// Sorts samples by labels and keeps the first of those with the same.
-pub(super) fn sort_samples(name: &str, samples: &mut Vec<proto::Metric>) {
+fn sort_samples(name: &str, samples: &mut Vec<proto::Metric>) {
     samples.sort_by(by_labels);
     // Rendering arbitrary bytes as text can make two names equal; Prometheus refuses the whole scrape for that.
     samples.dedup_by(|later, earlier| {
