@@ -81,15 +81,16 @@ impl Store {
     pub fn query(&self, filter: &Filter) -> Page {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let oldest = kept.1.front().map_or(kept.0 + 1, |event| event.seq);
-        let mut page = Page { events: Vec::new(), next: filter.after, oldest };
+        // All there is was looked at, unless the page is full.
+        let mut page = Page { events: Vec::new(), next: kept.0, oldest };
         for event in kept.1.iter().filter(|event| event.seq > filter.after) {
-            if page.events.len() >= filter.limit {
-                break;
-            }
-            page.next = event.seq;
             let severity = filter.severity.is_empty() || filter.severity.contains(&event.severity);
             if severity && (filter.rule.is_empty() || filter.rule.iter().any(|rule| **rule == *event.rule)) {
                 page.events.push(Arc::clone(event));
+            }
+            if page.events.len() >= filter.limit {
+                page.next = event.seq;
+                break;
             }
         }
         page

@@ -7,6 +7,7 @@ mod backend;
 mod bind;
 mod errors;
 mod events;
+mod held;
 mod page;
 mod query;
 mod routes;

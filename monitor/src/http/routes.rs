@@ -1,7 +1,7 @@
 //! Paths and the short answers.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{self, MatchedPath, Request};
@@ -17,7 +17,7 @@ use tower_http::compression::CompressionLayer;
 use super::backend::Unavailable;
 use super::errors::ApiError;
 use super::scrape::{self, Collector};
-use super::{State, events, page, query, stream};
+use super::{State, events, held, page, query, stream};
 
 /// What handlers share.
 pub(super) struct App {
@@ -26,6 +26,7 @@ pub(super) struct App {
     pub(super) shutdown: watch::Receiver<bool>,
     pub(super) encoding: Arc<Semaphore>,
     pub(super) answers: Arc<Semaphore>,
+    pub(super) pages: Arc<Semaphore>,
     pub(super) streams: Arc<Semaphore>,
 }
 
@@ -38,6 +39,7 @@ impl App {
             shutdown,
             encoding: semaphore(scrape::MAX_ENCODING),
             answers: semaphore(scrape::MAX_ANSWERS),
+            pages: semaphore(held::MAX_PAGES),
             streams: semaphore(stream::MAX_STREAMS),
         }
     }
@@ -124,19 +126,16 @@ fn is_from_another_site(headers: &HeaderMap) -> bool {
 
 async fn status(extract::State(app): Shared, uri: Uri) -> Result<Response, ApiError> {
     query::none(&uri)?;
-    Ok(json(axum::Json(app.state.backend.status())))
+    Ok(([(header::CACHE_CONTROL, "no-store")], axum::Json(app.state.backend.status())).into_response())
 }
 
 async fn processes(extract::State(app): Shared, uri: Uri) -> Result<Response, ApiError> {
     let query = query::processes(&uri)?;
-    let limit: Duration = app.state.options.load().limits.answer;
+    let permit = held::permit(&app)?;
+    let limit = app.state.options.load().limits.answer;
     let answer = tokio::time::timeout(limit, app.state.backend.processes(query)).await;
     let answer = answer.map_err(|_| Unavailable(format!("no answer within {limit:?}")))??;
-    Ok(json(axum::Json(answer)))
-}
-
-fn json(body: impl IntoResponse) -> Response {
-    ([(header::CACHE_CONTROL, "no-store")], body).into_response()
+    Ok(held::json(format!("{answer}\n").into(), permit))
 }
 
 async fn not_found(uri: Uri) -> Response {

@@ -8,10 +8,11 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use prometheus::proto::MetricFamily;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::backend::Backend;
+use super::held;
 use super::routes::App;
 use super::telemetry::Rejected;
 use crate::metrics::{self, Format};
@@ -83,23 +84,11 @@ async fn collect(backend: Arc<dyn Backend>, mut asked: watch::Receiver<u64>, ans
     }
 }
 
-/// Bytes of an answer, and the right to have them in memory: given back when the last of them is sent.
-struct Held {
-    bytes: Bytes,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
 /// Handler of `/metrics`.
 pub(super) async fn metrics(extract::State(app): extract::State<Arc<App>>, headers: HeaderMap) -> Response {
     let telemetry = &app.state.telemetry;
     let Ok(permit) = Arc::clone(&app.answers).try_acquire_owned() else {
-        telemetry.reject(Rejected::Scrapes);
+        telemetry.reject(Rejected::Answers);
         return unavailable("too many scrapes whose answers are not read");
     };
     let limit = limit(&headers, app.state.options.load().limits.scrape);
@@ -112,8 +101,8 @@ pub(super) async fn metrics(extract::State(app): extract::State<Arc<App>>, heade
     let format = negotiate(&headers);
     match encode(&app, format, snapshot).await {
         Ok(bytes) => {
-            let bytes = Bytes::from_owner(Held { bytes, _permit: permit });
-            ([(header::CONTENT_TYPE, format.content_type()), (header::VARY, "accept")], bytes).into_response()
+            let headers = [(header::CONTENT_TYPE, format.content_type()), (header::VARY, "accept")];
+            (headers, held::hold(bytes, permit)).into_response()
         }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }

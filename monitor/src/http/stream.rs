@@ -24,8 +24,8 @@ use crate::events::{Filter, Published};
 
 /// Most streams at a time.
 pub(super) const MAX_STREAMS: usize = 32;
-/// Events on their way to one reader, beside what the sockets hold.
-const QUEUE: usize = 16;
+/// Events on their way to one reader, beside what the sockets hold; each can have 160 KiB.
+const QUEUE: usize = 4;
 /// Events asked from the store at a time.
 const PAGE: usize = 256;
 /// What a reader is told to wait before it connects again.

@@ -28,7 +28,7 @@ static STREAMS: Metric = Metric {
 };
 static REJECTED: Metric = Metric {
     name: "monitor_http_rejected_total",
-    help: "Connections, streams and scrapes refused or cut off.",
+    help: "Connections, streams and requests refused or cut off.",
     kind: Kind::Counter,
     labels: &["reason"],
 };
@@ -64,8 +64,8 @@ pub(super) enum Rejected {
     Connections,
     /// More event streams than we serve.
     Streams,
-    /// More answers to scrapes in flight than we hold.
-    Scrapes,
+    /// More large answers in flight than we hold.
+    Answers,
     /// No complete request in time.
     Silent,
     /// Something that is not HTTP.
@@ -76,13 +76,13 @@ pub(super) enum Rejected {
 
 impl Rejected {
     const ALL: [Self; 6] =
-        [Self::Connections, Self::Streams, Self::Scrapes, Self::Silent, Self::Malformed, Self::Stalled];
+        [Self::Connections, Self::Streams, Self::Answers, Self::Silent, Self::Malformed, Self::Stalled];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Connections => "connections",
             Self::Streams => "streams",
-            Self::Scrapes => "scrapes",
+            Self::Answers => "answers",
             Self::Silent => "silent",
             Self::Malformed => "malformed",
             Self::Stalled => "stalled",
