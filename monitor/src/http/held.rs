@@ -44,3 +44,21 @@ pub(super) fn json(body: Bytes, permit: OwnedSemaphorePermit) -> Response {
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
     (headers, hold(body, permit)).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_counts_until_the_last_part_of_it_is_gone() {
+        let answers = Arc::new(Semaphore::new(1));
+        let mut bytes = hold("an answer".into(), Arc::clone(&answers).try_acquire_owned().unwrap());
+        let sent = bytes.split_to(3);
+        drop(bytes);
+        assert_eq!(answers.available_permits(), 0);
+        drop(sent);
+        assert_eq!(answers.available_permits(), 1);
+    }
+}

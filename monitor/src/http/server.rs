@@ -25,7 +25,7 @@ const HEADER_BYTES: usize = 16 << 10;
 /// Most bytes that hyper buffers for a connection in each direction.
 const BUFFER_BYTES: usize = 64 << 10;
 /// How long answers that are being written may take to end when the daemon stops.
-const DRAIN: Duration = Duration::from_millis(400);
+const DRAIN: Duration = Duration::from_millis(300);
 /// Pause after a failed accept: out of file descriptors, for instance, which only closing some helps against.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
