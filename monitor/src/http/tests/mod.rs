@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
-use crate::events::{Severity, Store};
+use crate::events::{Alert, Lost, Severity, Store, Subject};
 use crate::metrics::{Families, Kind, Metric};
 
 /// Far above what anything here takes on a busy machine; a test that waits for so long fails.
@@ -235,6 +235,16 @@ fn dechunk(mut bytes: &[u8]) -> Vec<u8> {
 
 /// Publishes an event; returns its number.
 fn publish(store: &Store, severity: Severity, rule: &'static str) -> u64 {
-    let json = |seq| format!(r#"{{"seq":{seq},"rule":"{rule}","severity":"{}"}}"#, severity.name()).into();
-    store.publish(severity, rule, json).seq
+    let alert = Alert {
+        time: jiff::Timestamp::UNIX_EPOCH,
+        rule,
+        title: "A test",
+        severity,
+        attack: &[],
+        process: Subject::default(),
+        evidence: Vec::new(),
+        suppressed: 0,
+        lost: Lost::default(),
+    };
+    store.publish(&alert).seq
 }
