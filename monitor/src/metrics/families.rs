@@ -35,8 +35,8 @@ impl Skipped {
 }
 
 static SKIPPED: [AtomicU64; Skipped::ALL.len()] = [const { AtomicU64::new(0) }; Skipped::ALL.len()];
-/// Names that were reported already. Names are static, so this is bounded by the program text.
-static REPORTED: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+/// Names that were reported already. Names are part of the program, so this is bounded by its text.
+static REPORTED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// How many samples this process left out of its scrapes, by reason.
 pub fn skipped() -> [(Skipped, u64); Skipped::ALL.len()] {
@@ -45,10 +45,11 @@ pub fn skipped() -> [(Skipped, u64); Skipped::ALL.len()] {
 
 /// A wrong sample is a mistake of ours or a coincidence of names, and neither is worth a scrape without the other
 /// samples: it is left out, counted, and logged the first time for each metric.
-fn skip(metric: &'static Metric, reason: Skipped) {
+pub(super) fn skip(name: &str, reason: Skipped) {
     SKIPPED[reason as usize].fetch_add(1, Memory::Relaxed);
-    if REPORTED.lock().unwrap_or_else(PoisonError::into_inner).insert(metric.name) {
-        tracing::error!(metric = metric.name, reason = reason.name(), "left a sample out of the metrics");
+    let mut reported = REPORTED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !reported.contains(name) && reported.insert(name.to_owned()) {
+        tracing::error!(metric = name, reason = reason.name(), "left a sample out of the metrics");
     }
 }
 
@@ -157,7 +158,7 @@ impl Families {
 fn checked(metric: &'static Metric, result: Result<(), Skipped>) {
     let Err(reason) = result else { return };
     debug_assert!(reason != Skipped::Mismatch, "the sample does not fit {metric:?}");
-    skip(metric, reason);
+    skip(metric.name, reason);
 }
 
 fn sample(metric: &'static Metric, kind: Kind, labels: &[&str]) -> Result<proto::Metric, Skipped> {
@@ -178,15 +179,7 @@ fn not_negative(value: f64) -> Result<(), Skipped> {
 }
 
 fn finish_family(Family { metric, mut samples }: Family) -> proto::MetricFamily {
-    samples.sort_by(by_labels);
-    // Rendering arbitrary bytes as text can make two names equal; Prometheus refuses the whole scrape for that.
-    samples.dedup_by(|later, earlier| {
-        let same = by_labels(later, earlier) == Ordering::Equal;
-        if same {
-            skip(metric, Skipped::Duplicate);
-        }
-        same
-    });
+    sort_samples(metric.name, &mut samples);
     let mut family = proto::MetricFamily::default();
     family.set_name(metric.name.to_owned());
     family.set_help(metric.help.to_owned());
@@ -197,6 +190,19 @@ fn finish_family(Family { metric, mut samples }: Family) -> proto::MetricFamily 
     });
     family.set_metric(samples);
     family
+}
+
+/// Sorts samples by labels and keeps the first of those with the same.
+fn sort_samples(name: &str, samples: &mut Vec<proto::Metric>) {
+    samples.sort_by(by_labels);
+    // Rendering arbitrary bytes as text can make two names equal; Prometheus refuses the whole scrape for that.
+    samples.dedup_by(|later, earlier| {
+        let same = by_labels(later, earlier) == Ordering::Equal;
+        if same {
+            skip(name, Skipped::Duplicate);
+        }
+        same
+    });
 }
 
 fn by_labels(left: &proto::Metric, right: &proto::Metric) -> Ordering {

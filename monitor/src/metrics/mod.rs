@@ -3,9 +3,22 @@
 //! A module that measures something has a `static` [`Metric`] for each name and lists them in its `METRICS`; the
 //! documentation and the checks of names are made from those lists, so that neither can differ from what is exported.
 
+mod bounds;
+mod describe;
+mod encode;
 mod families;
+mod merge;
+mod negotiate;
+mod openmetrics;
+#[cfg(test)]
+pub(crate) mod testing;
 
+pub use bounds::{histogram_bounds_bytes, histogram_bounds_seconds, lifetime_bounds_seconds};
+pub use describe::{lint, markdown};
+pub use encode::{encode, encode_openmetrics, encode_text};
 pub use families::{Families, Skipped, skipped};
+pub use merge::merge;
+pub use negotiate::Format;
 
 /// What a series does over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

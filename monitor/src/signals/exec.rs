@@ -1,7 +1,11 @@
 //! `exec`: a process runs another program. Decodes the kernel's record into what rules and the process table read.
 
+mod decode;
+
 use monitor_common::record::ProcessKey;
 use monitor_common::signals::exec::Stdio;
+
+pub use decode::{DecodeError, ENVIRONMENT, decode};
 
 /// The file that is executed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,0 +1,291 @@
+//! The schema of a published event. docs/EVENTS.md describes it; a test compares the two.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+use serde_json::Value;
+
+use super::{SCHEMA, Severity, redact, text::lossy};
+use crate::signals::exec::Exec;
+
+/// Nanoseconds of a kernel clock tick as /proc counts them (`USER_HZ` is 100 on every architecture we run on).
+const TICK_NS: u64 = 10_000_000;
+
+/// Translates the kernel's time since boot to the time of day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BootClock {
+    /// Time of day at boot, nanoseconds since 1970.
+    boot_ns: i128,
+}
+
+impl BootClock {
+    /// From the time of day at boot, nanoseconds since 1970.
+    pub const fn new(boot_ns: i128) -> Self {
+        Self { boot_ns }
+    }
+
+    /// From the two clocks as they are now. Read it anew now and then: somebody may set the time of day.
+    pub fn read() -> Self {
+        let nanoseconds = |clock| {
+            let time = rustix::time::clock_gettime(clock);
+            i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
+        };
+        Self::new(nanoseconds(rustix::time::ClockId::Realtime) - nanoseconds(rustix::time::ClockId::Boottime))
+    }
+
+    /// The time of day at `ns` nanoseconds since boot.
+    pub fn time(self, ns: u64) -> Timestamp {
+        Timestamp::from_nanosecond(self.boot_ns + i128::from(ns)).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+}
+
+/// An event to publish.
+#[derive(Clone, Debug)]
+pub struct Alert {
+    /// When it happened.
+    pub time: Timestamp,
+    /// Id of the rule.
+    pub rule: &'static str,
+    /// What happened, in a few words.
+    pub title: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// ATT&CK techniques.
+    pub attack: &'static [&'static str],
+    /// The process that did it.
+    pub process: Subject,
+    /// What the rule looked at.
+    pub evidence: Vec<(&'static str, Value)>,
+    /// Events like this one that were not published since the last one that was.
+    pub suppressed: u64,
+    /// What was lost up to now.
+    pub lost: Lost,
+}
+
+/// Records lost since the daemon started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Lost {
+    /// Of the security ring.
+    pub security_ring: u64,
+    /// Of the telemetry ring.
+    pub telemetry_ring: u64,
+}
+
+/// A process as an event shows it. All text is as published: readable, and without secrets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Subject {
+    /// Process id.
+    pub pid: u32,
+    /// When it started.
+    pub start_time: Timestamp,
+    /// The same in clock ticks since boot, as field 22 of /proc/PID/stat has it: with `pid` its identity.
+    pub start_ticks: u64,
+    /// Path of its program's file.
+    pub exe: String,
+    /// The name that was passed to execve: of a script, the script.
+    pub filename: String,
+    /// `exe` interprets the script `filename`.
+    pub script: bool,
+    /// Arguments.
+    pub argv: Vec<String>,
+    /// True length of the arguments with their terminators, bytes.
+    pub argv_length: u32,
+    /// Not all arguments are in `argv`.
+    pub argv_truncated: bool,
+    /// Working directory.
+    pub cwd: String,
+    /// The kernel's short name.
+    pub comm: String,
+    /// Real user id.
+    pub uid: u32,
+    /// Effective user id.
+    pub euid: u32,
+    /// Real group id.
+    pub gid: u32,
+    /// Effective group id.
+    pub egid: u32,
+    /// User who logged in.
+    pub loginuid: Option<u32>,
+    /// Controlling terminal.
+    pub tty: Option<String>,
+    /// Path of its control group.
+    pub cgroup: Option<String>,
+    /// systemd unit.
+    pub unit: Option<String>,
+    /// Container id.
+    pub container: Option<String>,
+    /// The `group` of its metrics.
+    pub group: String,
+    /// Variables that rules look at. Of one that was given twice the first.
+    pub env: BTreeMap<String, String>,
+    /// Variables that were given again, as `NAME=value`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env_repeated: Vec<String>,
+    /// Not the whole environment was looked through.
+    pub env_truncated: bool,
+    /// Its ancestors, nearest first.
+    pub ancestors: Vec<Ancestor>,
+}
+
+/// An ancestor as an event shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Ancestor {
+    /// Process id.
+    pub pid: u32,
+    /// When it started.
+    pub start_time: Timestamp,
+    /// The same in clock ticks since boot.
+    pub start_ticks: u64,
+    /// Path of its program's file.
+    pub exe: String,
+    /// Arguments, up to 4 KiB.
+    pub argv: Vec<String>,
+    /// User id, when it is known.
+    pub uid: Option<u32>,
+}
+
+/// Longest arguments of an ancestor that are shown, bytes: an event has up to twenty of them.
+const ANCESTOR_ARGUMENTS: usize = 4 << 10;
+
+impl Subject {
+    /// The process of an exec. What the exec does not tell (cgroup, unit, container, group, ancestors) is left empty.
+    pub fn of_exec(exec: &Exec, clock: BootClock) -> Self {
+        let (env, env_repeated) = environment(&exec.env);
+        Self {
+            pid: exec.process.tgid,
+            start_time: clock.time(exec.process.start_ns),
+            start_ticks: exec.process.start_ns / TICK_NS,
+            exe: lossy(&exec.exe).into_owned(),
+            filename: lossy(&exec.filename).into_owned(),
+            script: exec.script,
+            argv: arguments(&exec.args),
+            argv_length: exec.args_length,
+            argv_truncated: exec.args_truncated,
+            cwd: lossy(&exec.cwd).into_owned(),
+            comm: lossy(&exec.comm).into_owned(),
+            uid: exec.uid,
+            euid: exec.euid,
+            gid: exec.gid,
+            egid: exec.egid,
+            loginuid: exec.loginuid,
+            tty: (!exec.tty.is_empty()).then(|| lossy(&exec.tty).into_owned()),
+            env,
+            env_repeated,
+            env_truncated: exec.env_truncated,
+            ..Self::default()
+        }
+    }
+}
+
+impl Ancestor {
+    /// From what the process table knows.
+    pub fn new(pid: u32, start_ticks: u64, exe: &[u8], args: &[Vec<u8>], uid: Option<u32>, clock: BootClock) -> Self {
+        let mut room = ANCESTOR_ARGUMENTS;
+        let shown = args.iter().take_while(|arg| {
+            let fits = arg.len() < room;
+            room = room.saturating_sub(arg.len() + 1);
+            fits
+        });
+        Self {
+            pid,
+            start_time: clock.time(start_ticks.saturating_mul(TICK_NS)),
+            start_ticks,
+            exe: lossy(exe).into_owned(),
+            argv: redact::arguments(shown.map(|arg| lossy(arg)).collect()),
+            uid,
+        }
+    }
+}
+
+fn arguments(args: &[Vec<u8>]) -> Vec<String> {
+    redact::arguments(args.iter().map(|arg| lossy(arg)).collect())
+}
+
+fn environment(variables: &[(Vec<u8>, Vec<u8>)]) -> (BTreeMap<String, String>, Vec<String>) {
+    let mut first = BTreeMap::new();
+    let mut repeated = Vec::new();
+    for (name, value) in variables {
+        let (name, value) = (lossy(name).into_owned(), redact::text(&lossy(value)));
+        if first.contains_key(&name) {
+            repeated.push(format!("{name}={value}"));
+        } else {
+            first.insert(name, value);
+        }
+    }
+    (first, repeated)
+}
+
+/// The fields after `schema` and `seq`, in their order.
+#[derive(Serialize)]
+struct Body<'a> {
+    time: Timestamp,
+    rule: &'a str,
+    title: &'a str,
+    severity: Severity,
+    attack: &'a [&'static str],
+    process: &'a Subject,
+    #[serde(serialize_with = "pairs")]
+    evidence: &'a [(&'static str, Value)],
+    #[serde(skip_serializing_if = "is_zero")]
+    suppressed: u64,
+    lost: Lost,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<Host<'a>>,
+}
+
+#[derive(Serialize)]
+struct Host<'a> {
+    name: &'a str,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+fn pairs<S: Serializer>(pairs: &[(&'static str, Value)], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(pairs.len()))?;
+    for (name, value) in pairs {
+        map.serialize_entry(name, value)?;
+    }
+    map.end()
+}
+
+/// An event as text, but for its number.
+pub(super) struct Rendered(String);
+
+impl Rendered {
+    pub(super) fn new(alert: &Alert, host: Option<&str>) -> Self {
+        let body = Body {
+            time: alert.time,
+            rule: alert.rule,
+            title: alert.title,
+            severity: alert.severity,
+            attack: alert.attack,
+            process: &alert.process,
+            evidence: &alert.evidence,
+            suppressed: alert.suppressed,
+            lost: alert.lost,
+            host: host.map(|name| Host { name }),
+        };
+        // Nothing in the body can fail to be written: keys are strings, and a String takes everything.
+        Self(serde_json::to_string(&body).unwrap_or_else(|error| failed(&error)))
+    }
+
+    /// The line. The number is put in last, because it is known only under the store's lock, where rendering 32 KiB of
+    /// arguments would keep readers waiting.
+    pub(super) fn with_seq(&self, seq: u64) -> String {
+        let fields = self.0.strip_prefix('{').unwrap_or(&self.0);
+        format!(r#"{{"schema":"{SCHEMA}","seq":{seq},{fields}"#)
+    }
+}
+
+fn failed(error: &serde_json::Error) -> String {
+    serde_json::json!({ "error": Cow::from(error.to_string()) }).to_string()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,210 @@
+//! From the kernel's bytes to an [`Exec`]. The record may be cut short or lie about its lengths: each is an error with
+//! its reason, so that one bad record costs one event and never the daemon.
+
+use std::mem::{offset_of, size_of};
+
+use monitor_common::record::{ABI_VERSION, Kind};
+use monitor_common::signals::exec::{ExecHead, ExecRecord, LARGE, MEDIUM, Path, SMALL};
+use zerocopy::FromBytes;
+
+use super::{Exec, ExecFile};
+
+/// The environment variables that are kept, with the reason. All others are forgotten here: they are full of secrets.
+pub const ENVIRONMENT: &[(&str, &str)] = &[
+    ("LD_PRELOAD", "makes the dynamic linker load a library into the program"),
+    ("LD_AUDIT", "loads a library even before LD_PRELOAD does"),
+    ("LD_LIBRARY_PATH", "replaces libraries by others of the same name"),
+    ("GLIBC_TUNABLES", "its parser gave root in CVE-2023-4911"),
+    ("HISTFILE", "/dev/null or empty: the shell's history is not kept"),
+    ("HISTSIZE", "0: the shell's history is not kept"),
+    ("PROMPT_COMMAND", "bash runs it before each prompt"),
+    ("BASH_ENV", "bash runs this file before each script"),
+    ("ENV", "other shells run this file"),
+    ("PYTHONSTARTUP", "python runs this file when it is interactive"),
+    ("PYTHONPATH", "replaces modules of python"),
+    ("PERL5OPT", "options for each perl: -M runs a module"),
+    ("RUBYOPT", "options for each ruby: -r runs a file"),
+    ("NODE_OPTIONS", "options for each node: --require runs a file"),
+];
+
+/// Why a record is no exec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Fewer bytes than its kind has.
+    #[error("an exec record of {have} bytes is cut short: it needs {need}")]
+    Short {
+        /// Bytes there are.
+        have: usize,
+        /// Bytes its kind has.
+        need: usize,
+    },
+    /// The writer follows another layout.
+    #[error(
+        "an exec record of ABI {found}, this daemon reads {ABI_VERSION}: kernel programs and daemon differ in version"
+    )]
+    Abi {
+        /// The writer's version.
+        found: u32,
+    },
+    /// Another kind of record.
+    #[error("a record of kind {kind} is no exec")]
+    NotExec {
+        /// The number in its header.
+        kind: u16,
+    },
+    /// A length that exceeds the room.
+    #[error("an exec record claims {said} bytes of {field}, there is room for {room}")]
+    Length {
+        /// What is too long.
+        field: &'static str,
+        /// The length it claims.
+        said: u32,
+        /// The room it has.
+        room: usize,
+    },
+    /// More bytes copied than there are.
+    #[error("an exec record claims {copied} bytes copied of {length} bytes of {field}")]
+    Copied {
+        /// What was copied.
+        field: &'static str,
+        /// Bytes copied.
+        copied: u32,
+        /// Bytes there are.
+        length: u32,
+    },
+    /// A path component without its end.
+    #[error("the last component of {field} in an exec record has no end")]
+    Unterminated {
+        /// Which path.
+        field: &'static str,
+    },
+}
+
+// Arguments follow the head without a gap, in each size.
+const _: () = assert!(offset_of!(ExecRecord<{ SMALL.0 }, { SMALL.1 }>, args) == size_of::<ExecHead>());
+const _: () = assert!(offset_of!(ExecRecord<{ LARGE.0 }, { LARGE.1 }>, args) == size_of::<ExecHead>());
+
+/// Decodes an exec record of any size. `record` is what the ring delivered, header included.
+///
+/// # Errors
+/// See [`DecodeError`].
+pub fn decode(record: &[u8]) -> Result<Exec, DecodeError> {
+    let short = |need| DecodeError::Short { have: record.len(), need };
+    // A copy, because nothing promises that `record` is aligned.
+    let (head, room) = ExecHead::read_from_prefix(record).map_err(|_| short(size_of::<ExecHead>()))?;
+    if head.header.abi != ABI_VERSION {
+        return Err(DecodeError::Abi { found: head.header.abi });
+    }
+    let (args_room, env_room) = match Kind::from_number(head.header.kind) {
+        Some(Kind::ExecSmall) => SMALL,
+        Some(Kind::ExecMedium) => MEDIUM,
+        Some(Kind::ExecLarge) => LARGE,
+        Some(Kind::Fork | Kind::Exit) | None => return Err(DecodeError::NotExec { kind: head.header.kind }),
+    };
+    let need = size_of::<ExecHead>() + args_room + env_room;
+    let (args, rest) = room.split_at_checked(args_room).ok_or_else(|| short(need))?;
+    let env = rest.get(..env_room).ok_or_else(|| short(need))?;
+    let args = copied("arguments", args, head.args_copied, head.args_length)?;
+    let env = copied("environment", env, head.env_copied, head.env_length)?;
+    let filename = used("filename", &head.filename, head.filename_length)?;
+    let anonymous = head.links == 0;
+    Ok(Exec {
+        time_ns: head.header.time_ns,
+        process: head.process,
+        parent: head.parent,
+        exe: path("exe", &head.exe, anonymous)?,
+        exe_cut: head.exe.cut != 0,
+        cwd: path("cwd", &head.cwd, false)?,
+        filename: text(filename).to_vec(),
+        script: head.script != 0,
+        args: strings(args).map(<[u8]>::to_vec).collect(),
+        args_length: head.args_length,
+        args_truncated: head.args_copied < head.args_length,
+        env: wanted(env),
+        env_truncated: head.env_copied < head.env_length,
+        uid: head.uid,
+        euid: head.euid,
+        gid: head.gid,
+        egid: head.egid,
+        loginuid: (head.loginuid != u32::MAX).then_some(head.loginuid),
+        tty: text(&head.tty).to_vec(),
+        comm: text(&head.comm).to_vec(),
+        file: ExecFile {
+            mode: head.mode,
+            links: head.links,
+            owner: head.owner,
+            inode: head.inode,
+            device: head.device,
+            magic: head.magic,
+        },
+        gained: head.per_clear != 0,
+        stdio: head.stdio,
+        cgroup_id: head.cgroup_id,
+        cgroup_set: head.cgroup_set,
+    })
+}
+
+fn used<'a>(field: &'static str, room: &'a [u8], length: u32) -> Result<&'a [u8], DecodeError> {
+    usize::try_from(length).ok().and_then(|length| room.get(..length)).ok_or(DecodeError::Length {
+        field,
+        said: length,
+        room: room.len(),
+    })
+}
+
+fn copied<'a>(field: &'static str, room: &'a [u8], copied: u32, length: u32) -> Result<&'a [u8], DecodeError> {
+    if copied > length {
+        return Err(DecodeError::Copied { field, copied, length });
+    }
+    used(field, room, copied)
+}
+
+/// Up to the first zero byte.
+fn text(bytes: &[u8]) -> &[u8] {
+    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+/// The zero-terminated strings of `block`; the last one may have lost its end.
+fn strings(block: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let body = block.strip_suffix(&[0]).unwrap_or(block);
+    // An empty block has no string; a lone terminator is one empty string.
+    body.split(|byte| *byte == 0).filter(move |_| !block.is_empty())
+}
+
+/// The variables of [`ENVIRONMENT`]. One that occurs twice stays twice, in order: programs differ in which they take.
+fn wanted(block: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    strings(block)
+        .filter_map(|variable| {
+            let end = variable.iter().position(|byte| *byte == b'=')?;
+            let (name, value) = (&variable[..end], &variable[end + 1..]);
+            ENVIRONMENT.iter().any(|(known, _)| known.as_bytes() == name).then(|| (name.to_vec(), value.to_vec()))
+        })
+        .collect()
+}
+
+/// Puts the components together. `anonymous`: the file has no link, so that a lone `memfd:NAME` is the name of a memfd
+/// (in which NAME may contain slashes) and no file in the root directory.
+fn path(field: &'static str, path: &Path, anonymous: bool) -> Result<Vec<u8>, DecodeError> {
+    let names = used(field, &path.names, path.length)?;
+    if !names.is_empty() && names.last() != Some(&0) {
+        return Err(DecodeError::Unterminated { field });
+    }
+    let components: Vec<&[u8]> = strings(names).filter(|name| !name.is_empty() && *name != b"/").collect();
+    if let ([name], true) = (components.as_slice(), anonymous)
+        && name.starts_with(b"memfd:")
+    {
+        return Ok(name.to_vec());
+    }
+    let mut joined = if path.cut == 0 { Vec::new() } else { b"...".to_vec() };
+    for name in components.iter().rev() {
+        joined.push(b'/');
+        joined.extend_from_slice(name);
+    }
+    if components.is_empty() {
+        joined.push(b'/');
+    }
+    Ok(joined)
+}
+
+#[cfg(test)]
+mod tests;
