@@ -1,0 +1,590 @@
+//! The table of processes, living and recently ended.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use monitor_common::{
+    record::ProcessKey,
+    signals::process::{ExitRecord, ForkRecord},
+};
+
+use super::{
+    BootClock, Exit, GroupId, Groups, Image, Process, ProcessId, boot_ns,
+    cgroup::CgroupCache,
+    groups::Naming,
+    metrics::Totals,
+    process::{ARGS, Credentials, Ending},
+    procfs::{self, Snapshot},
+};
+use crate::signals::exec::Exec;
+
+/// Most ancestors that are told: more is a chain somebody made to hide something behind, or to fill memory.
+const ANCESTORS: usize = 16;
+/// Part of the table that may be ended processes kept only because they are ancestors of others.
+const ANCESTORS_PART: usize = 4;
+/// Part of the table that is cleared at once when it is full of living processes, because finding them takes a walk
+/// through all of it.
+const EVICT_PART: usize = 64;
+
+/// What the configuration says about the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Most entries.
+    pub capacity: usize,
+    /// How long an ended process stays known, and longer while it is an ancestor of one that is.
+    pub keep_exited: Duration,
+    /// A process to leave out: the daemon itself.
+    pub exclude: Option<u32>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { capacity: 32_768, keep_exited: Duration::from_secs(60), exclude: None }
+    }
+}
+
+/// Why an entry went. All but the first are a lack of room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// It ended long enough ago. Not an eviction.
+    Expired = 0,
+    /// It had ended; its time was not up.
+    Exited = 1,
+    /// It had ended and was kept as the ancestor of others.
+    Ancestor = 2,
+    /// It was alive: what it did before counts again when its exit is recorded.
+    Living = 3,
+}
+
+impl Removal {
+    /// Every reason that is an eviction.
+    pub const EVICTIONS: [Self; 3] = [Self::Exited, Self::Ancestor, Self::Living];
+
+    /// The name in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Exited => "exited",
+            Self::Ancestor => "ancestor",
+            Self::Living => "living",
+        }
+    }
+}
+
+/// What was put right from `/proc` because no record told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repair {
+    /// A process that was there without a record of its fork or exec.
+    Start = 0,
+    /// A process that was gone without a record of its exit.
+    Exit = 1,
+}
+
+impl Repair {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Start, Self::Exit];
+
+    /// The name in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Exit => "exit",
+        }
+    }
+}
+
+/// All processes, the groups they are in, and the totals of these.
+#[derive(Debug)]
+pub struct ProcessTable {
+    pub(super) options: Options,
+    pub(super) groups: Groups,
+    pub(super) clock: BootClock,
+    pub(super) entries: HashMap<ProcessId, Process>,
+    /// The latest process with each pid.
+    pub(super) by_pid: BTreeMap<u32, ProcessId>,
+    /// Ended processes by the time of their end, those that have not been looked at by [`Self::expire`] yet …
+    exited: BTreeSet<(u64, ProcessId)>,
+    /// … and those that stay for their descendants only.
+    ancestors: BTreeSet<(u64, ProcessId)>,
+    /// Ends that came before the last [`Self::settle`], and since.
+    settling: [Vec<ProcessId>; 2],
+    pub(super) cgroups: CgroupCache,
+    pub(super) totals: Totals,
+    pub(super) removals: [u64; 4],
+    pub(super) repairs: [u64; 2],
+    /// Where the next slice of [`Self::refresh`] starts.
+    pub(super) cursor: u32,
+    /// What a process used that was started before this tick and is first seen now belongs to no total: nobody can say
+    /// when it was.
+    pub(super) baseline_ticks: u64,
+}
+
+/// Nobody can say when the process used what it has used: it is older than the daemon, which never looked at it.
+pub(super) fn untimed(process: &Process, baseline_ticks: u64) -> bool {
+    process.id.start_ticks < baseline_ticks && process.slow_ns == 0
+}
+
+impl ProcessTable {
+    /// An empty table.
+    pub fn new(options: Options, groups: Groups) -> Self {
+        Self {
+            options,
+            groups,
+            clock: BootClock::new(),
+            entries: HashMap::new(),
+            by_pid: BTreeMap::new(),
+            exited: BTreeSet::new(),
+            ancestors: BTreeSet::new(),
+            settling: [Vec::new(), Vec::new()],
+            cgroups: CgroupCache::default(),
+            totals: Totals::default(),
+            removals: [0; 4],
+            repairs: [0; 2],
+            cursor: 0,
+            baseline_ticks: boot_ns() / super::NS_PER_TICK,
+        }
+    }
+
+    /// Takes over a new configuration; a smaller capacity is reached as entries expire or are evicted.
+    pub fn set_options(&mut self, options: Options) {
+        self.options = options;
+    }
+
+    /// Learns every process there is. Call it after the hooks are attached, so that nobody slips between. Returns how
+    /// many are new.
+    ///
+    /// # Errors
+    ///
+    /// `/proc` cannot be listed.
+    pub fn seed(&mut self) -> std::io::Result<usize> {
+        let now_ns = boot_ns();
+        let known = self.entries.len();
+        let mut pids = procfs::pids()?;
+        // Parents first, mostly, so that children find them.
+        pids.sort_unstable();
+        let learned: Vec<(ProcessId, u32)> = pids.into_iter().filter_map(|pid| self.learn_pid(pid, now_ns)).collect();
+        for (id, parent) in learned {
+            self.link_pid(id, parent);
+        }
+        Ok(self.entries.len().saturating_sub(known))
+    }
+
+    /// The process as the table knows it.
+    pub fn get(&self, id: ProcessId) -> Option<&Process> {
+        self.entries.get(&id)
+    }
+
+    /// The latest process with this pid.
+    pub fn find(&self, pid: u32) -> Option<&Process> {
+        self.by_pid.get(&pid).and_then(|id| self.entries.get(id))
+    }
+
+    /// The identity of the process that a kernel record names; if the table does not know it, it is looked for in
+    /// `/proc`, so that [`Self::get`] finds it unless it is gone.
+    pub fn resolve(&mut self, key: ProcessKey) -> ProcessId {
+        let id = ProcessId::from_key(key);
+        if !self.entries.contains_key(&id) {
+            self.learn(id, boot_ns());
+        }
+        id
+    }
+
+    /// The group of the process that a kernel record names, `_unknown` if the table does not know it.
+    pub fn group_of(&self, key: ProcessKey) -> GroupId {
+        self.entries.get(&ProcessId::from_key(key)).map_or(GroupId::UNKNOWN, |process| process.group)
+    }
+
+    /// Its parent, the parent of that, …: at most 16, also of those that have ended. Ends where nobody knows more.
+    pub fn ancestors(&self, id: ProcessId) -> impl Iterator<Item = &Process> {
+        let parent = |process: &Process| process.parent.and_then(|parent| self.entries.get(&parent));
+        let first = self.entries.get(&id).and_then(parent);
+        // Links never make a circle (see `set_parent`); the bound holds anyway.
+        std::iter::successors(first, move |process| parent(process)).take(ANCESTORS)
+    }
+
+    /// All entries, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Process> {
+        self.entries.values()
+    }
+
+    /// Entries, living and ended.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Nothing is known yet.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The groups.
+    pub fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    /// The groups, to note activity in them.
+    pub fn groups_mut(&mut self) -> &mut Groups {
+        &mut self.groups
+    }
+
+    /// The clock that turns the times of processes into those of the wall.
+    pub fn clock(&self) -> BootClock {
+        self.clock
+    }
+
+    /// Entries that went for this reason.
+    pub fn removed(&self, reason: Removal) -> u64 {
+        self.removals[reason as usize]
+    }
+
+    /// What was put right from `/proc`.
+    pub fn repaired(&self, repair: Repair) -> u64 {
+        self.repairs[repair as usize]
+    }
+
+    /// A process was created.
+    pub fn on_fork(&mut self, record: &ForkRecord) {
+        let (id, parent) = (ProcessId::from_key(record.child), ProcessId::from_key(record.parent));
+        if self.excluded(id.pid) {
+            return;
+        }
+        let now_ns = record.header.time_ns;
+        self.ensure(parent, now_ns);
+        if let Some(group) = self.entries.get(&parent).map(|process| process.group) {
+            self.totals.fork(&mut self.groups, group);
+        }
+        self.ensure_bare(id, now_ns);
+        self.set_parent(id, parent);
+        let Some(process) = self.entries.get_mut(&id) else { return };
+        process.started_ns = record.child.start_ns;
+        if process.comm.as_bytes().is_empty() {
+            process.comm = record.comm[..].into();
+        }
+        self.inherit(id);
+    }
+
+    /// A process replaced its program by another.
+    pub fn on_exec(&mut self, exec: &Exec) {
+        let id = ProcessId::from_key(exec.process);
+        if self.excluded(id.pid) {
+            return;
+        }
+        let parent = ProcessId::from_key(exec.parent);
+        self.ensure_bare(id, exec.time_ns);
+        // The fork record knows better: by now the true parent may be gone and the process init's.
+        if self.entries.get(&id).is_some_and(|process| process.parent.is_none()) {
+            self.ensure(parent, exec.time_ns);
+            self.set_parent(id, parent);
+            self.inherit(id);
+        }
+        let cgroup = self.cgroups.by_id(id, (exec.cgroup_id, exec.cgroup_set), exec.time_ns);
+        let Some(process) = self.entries.get_mut(&id) else { return };
+        // Two rings: an older exec may come after a newer one was learned from /proc, but not after a newer record.
+        process.image = Arc::new(Image::of_exec(exec));
+        process.comm = exec.comm.as_slice().into();
+        process.credentials =
+            Credentials { uid: exec.uid, euid: exec.euid, gid: exec.gid, egid: exec.egid, loginuid: exec.loginuid };
+        process.started_ns = exec.process.start_ns;
+        process.exec_ns = Some(exec.time_ns);
+        process.execs = process.execs.saturating_add(1);
+        process.kernel_thread = false;
+        process.seen_ns = process.seen_ns.max(exec.time_ns);
+        if let Some(cgroup) = cgroup {
+            process.cgroup = cgroup;
+        }
+        let group = self.regroup(id, exec.time_ns);
+        self.totals.start(&mut self.groups, group);
+    }
+
+    /// A process ended.
+    pub fn on_exit(&mut self, record: &ExitRecord) {
+        let id = ProcessId::from_key(record.process);
+        if self.excluded(id.pid) {
+            return;
+        }
+        let time_ns = record.header.time_ns;
+        let new = self.ensure_bare(id, time_ns);
+        let Some(process) = self.entries.get_mut(&id) else { return };
+        process.started_ns = record.process.start_ns;
+        if new {
+            process.comm = record.comm[..].into();
+            self.regroup(id, time_ns);
+        }
+        self.end(id, Exit { time_ns, status: Some(record.status) }, Ending::Record(*record));
+    }
+
+    /// Marks an entry as ended. What it used is counted by [`Self::settle`].
+    pub(super) fn end(&mut self, id: ProcessId, exit: Exit, ending: Ending) {
+        let Some(process) = self.entries.get_mut(&id) else { return };
+        if let Some(before) = process.exit {
+            // A record that comes after the end was noticed in /proc knows more; nothing else does.
+            if before.status.is_some() || exit.status.is_none() {
+                return;
+            }
+            self.exited.remove(&(before.time_ns, id));
+            self.ancestors.remove(&(before.time_ns, id));
+        }
+        let ending = match ending {
+            Ending::Record(record) if process.exit.is_some() && process.ending.is_none() => Ending::Late(record),
+            ending => ending,
+        };
+        process.exit = Some(exit);
+        process.gauges = super::process::Gauges::default();
+        process.seen_ns = process.seen_ns.max(exit.time_ns);
+        if process.ending.replace(Box::new(ending)).is_none() {
+            self.settling[1].push(id);
+        }
+        self.exited.insert((exit.time_ns, id));
+    }
+
+    /// Adds up the ends that came before the previous call. Call it once in each round of draining both rings: then the
+    /// exec of a process is known before its end is counted, in the group it belongs to.
+    pub fn settle(&mut self) {
+        let [previous, recent] = &mut self.settling;
+        let due = std::mem::replace(previous, std::mem::take(recent));
+        for id in due {
+            self.count_end(id);
+        }
+    }
+
+    fn count_end(&mut self, id: ProcessId) {
+        let Some(process) = self.entries.get_mut(&id) else { return };
+        let Some(ending) = process.ending.take() else { return };
+        let untimed = untimed(process, self.baseline_ticks);
+        self.totals.end(&mut self.groups, process, &ending, untimed);
+        if matches!(*ending, Ending::Lost) {
+            self.repairs[Repair::Exit as usize] += 1;
+        }
+    }
+
+    /// Forgets ended processes whose time is up, except those that a process still known descends from. Call it every
+    /// second or so.
+    pub fn expire(&mut self, now_ns: u64) {
+        let keep_ns = u64::try_from(self.options.keep_exited.as_nanos()).unwrap_or(u64::MAX);
+        while let Some(&(time_ns, id)) = self.exited.first()
+            && now_ns.saturating_sub(time_ns) >= keep_ns
+        {
+            self.exited.remove(&(time_ns, id));
+            if self.entries.get(&id).is_some_and(|process| process.children > 0) {
+                self.ancestors.insert((time_ns, id));
+            } else {
+                self.remove(id, Removal::Expired);
+            }
+        }
+        while self.ancestors.len() > self.options.capacity / ANCESTORS_PART
+            && let Some((_, id)) = self.ancestors.pop_first()
+        {
+            self.remove(id, Removal::Ancestor);
+        }
+    }
+
+    fn excluded(&self, pid: u32) -> bool {
+        pid == 0 || self.options.exclude == Some(pid)
+    }
+
+    /// Makes sure that there is an entry, with what `/proc` knows if there was none. False: nobody there.
+    fn ensure(&mut self, id: ProcessId, now_ns: u64) -> bool {
+        self.entries.contains_key(&id) || self.learn(id, now_ns)
+    }
+
+    /// Makes sure that there is an entry, to be filled by a record. True: it is new.
+    fn ensure_bare(&mut self, id: ProcessId, now_ns: u64) -> bool {
+        if self.entries.contains_key(&id) {
+            return false;
+        }
+        self.insert(Process::new(id, GroupId::UNKNOWN, now_ns));
+        true
+    }
+
+    /// Learns this very process from `/proc`. False: it is not there (any more).
+    pub(super) fn learn(&mut self, id: ProcessId, now_ns: u64) -> bool {
+        if self.excluded(id.pid) || procfs::Stat::read(id.pid).is_ok_and(|stat| stat.start_ticks != id.start_ticks) {
+            return false;
+        }
+        let Some((learned, parent)) = self.learn_pid(id.pid, now_ns) else { return false };
+        self.link_pid(learned, parent);
+        learned == id
+    }
+
+    /// Learns whoever has this pid. Returns who it is and its parent's pid; None when it is known or not there.
+    pub(super) fn learn_pid(&mut self, pid: u32, now_ns: u64) -> Option<(ProcessId, u32)> {
+        if self.excluded(pid) {
+            return None;
+        }
+        let snapshot = Snapshot::read(pid, ARGS)?;
+        let id = snapshot.id;
+        if self.entries.contains_key(&id) || snapshot.stat.ended() {
+            return None;
+        }
+        let mut process = Process::new(id, GroupId::UNKNOWN, now_ns);
+        process.image = Arc::new(Image::of_snapshot(&snapshot));
+        process.comm = snapshot.stat.comm.as_slice().into();
+        process.kernel_thread = snapshot.stat.kernel_thread;
+        process.credentials = Credentials {
+            uid: snapshot.status.uid,
+            euid: snapshot.status.euid,
+            gid: snapshot.status.gid,
+            egid: snapshot.status.egid,
+            loginuid: snapshot.loginuid,
+        };
+        process.cgroup = self.cgroups.intern(&snapshot.cgroup);
+        process.slow_ns = now_ns;
+        super::refresh::set_gauges(&mut process, &snapshot.stat);
+        process.gauges.open_fds = procfs::open_fds(pid).unwrap_or(0);
+        let usage = snapshot.usage();
+        let new = process.usage.advance(usage);
+        self.insert(process);
+        let group = self.regroup(id, now_ns);
+        if id.start_ticks >= self.baseline_ticks {
+            self.totals.usage(&mut self.groups, group, new);
+        }
+        Some((id, snapshot.stat.parent))
+    }
+
+    /// Links a process from `/proc` to its parent, of which only the pid is known.
+    pub(super) fn link_pid(&mut self, id: ProcessId, parent: u32) {
+        if let Some(&parent) = self.by_pid.get(&parent) {
+            self.set_parent(id, parent);
+        }
+    }
+
+    fn insert(&mut self, process: Process) {
+        while !self.entries.is_empty() && self.entries.len() >= self.options.capacity {
+            self.evict();
+        }
+        let id = process.id;
+        self.groups.join("_unknown", process.seen_ns);
+        self.entries.insert(id, process);
+        let latest = self.by_pid.entry(id.pid).or_insert(id);
+        let older = std::mem::replace(latest, (*latest).max(id));
+        if older < id && self.entries.get(&older).is_some_and(Process::alive) {
+            // Its pid is another's, so it has ended; its record may still come.
+            let time_ns = id.start_ticks.saturating_mul(super::NS_PER_TICK);
+            self.end(older, Exit { time_ns, status: None }, Ending::Lost);
+        }
+    }
+
+    /// Notes who forked a process. What cannot be (a parent younger than its child, a circle) is left out.
+    fn set_parent(&mut self, id: ProcessId, parent: ProcessId) {
+        let circle = parent == id || self.ancestors(parent).any(|process| process.id == id);
+        if parent.pid == 0 || parent.start_ticks > id.start_ticks || circle {
+            return;
+        }
+        let Some(process) = self.entries.get(&id) else { return };
+        if process.parent == Some(parent) && process.linked {
+            return;
+        }
+        let before = process.parent.filter(|_| process.linked);
+        let linked = self.entries.get_mut(&parent).map(|entry| entry.children = entry.children.saturating_add(1));
+        if let Some(process) = self.entries.get_mut(&id) {
+            process.parent = Some(parent);
+            process.linked = linked.is_some();
+        }
+        if let Some(before) = before {
+            self.unlink(before);
+        }
+    }
+
+    /// One child less. True: it was kept for that child only.
+    fn unlink(&mut self, parent: ProcessId) -> bool {
+        let Some(process) = self.entries.get_mut(&parent) else { return false };
+        process.children = process.children.saturating_sub(1);
+        let kept = process.exit.is_some_and(|exit| self.ancestors.contains(&(exit.time_ns, parent)));
+        process.children == 0 && kept
+    }
+
+    /// A process that has not executed anything yet is what its parent is.
+    fn inherit(&mut self, id: ProcessId) {
+        let Some(child) = self.entries.get(&id) else { return };
+        let Some(parent) = child.parent.and_then(|parent| self.entries.get(&parent)) else { return };
+        if child.execs > 0 || !child.image.exe.is_empty() || child.kernel_thread {
+            return;
+        }
+        let (image, cgroup) = (Arc::clone(&parent.image), Arc::clone(&parent.cgroup));
+        let (credentials, kernel_thread) = (parent.credentials, parent.kernel_thread);
+        let Some(child) = self.entries.get_mut(&id) else { return };
+        (child.image, child.cgroup) = (image, cgroup);
+        (child.credentials, child.kernel_thread) = (credentials, kernel_thread);
+        let seen_ns = child.seen_ns;
+        self.regroup(id, seen_ns);
+    }
+
+    /// Finds the group again after something it depends on has changed.
+    pub(super) fn regroup(&mut self, id: ProcessId, now_ns: u64) -> GroupId {
+        let Some(process) = self.entries.get_mut(&id) else { return GroupId::UNKNOWN };
+        let name = self.groups.name(Naming {
+            cgroup: &process.cgroup,
+            exe: &process.image.exe,
+            comm: process.comm.as_bytes(),
+            kernel_thread: process.kernel_thread,
+        });
+        if self.groups.name_of(process.group) != Some(name.as_str()) {
+            let before = std::mem::replace(&mut process.group, self.groups.join(&name, now_ns));
+            self.groups.leave(before);
+        }
+        process.group
+    }
+
+    /// Makes room for one: the first to end goes first, then the ancestor that ended first, then living processes
+    /// without children that nothing was heard of for longest, then any.
+    fn evict(&mut self) {
+        let childless = self
+            .exited
+            .iter()
+            .take(ANCESTORS)
+            .find(|(_, id)| self.entries.get(id).is_some_and(|process| process.children == 0));
+        if let Some(&(_, id)) = childless.or_else(|| self.exited.first()) {
+            return self.remove(id, Removal::Exited);
+        }
+        if let Some(&(_, id)) = self.ancestors.first() {
+            return self.remove(id, Removal::Ancestor);
+        }
+        let mut living: Vec<(bool, u64, ProcessId)> =
+            self.entries.values().map(|process| (process.children > 0, process.seen_ns, process.id)).collect();
+        let count = (self.options.capacity / EVICT_PART).clamp(1, living.len().max(1));
+        if count < living.len() {
+            living.select_nth_unstable(count);
+        }
+        for (_, _, id) in living.into_iter().take(count) {
+            self.remove(id, Removal::Living);
+        }
+    }
+
+    /// Removes an entry, and then those of its ancestors that were kept for it only.
+    fn remove(&mut self, id: ProcessId, reason: Removal) {
+        let mut next = Some((id, reason));
+        while let Some((id, reason)) = next.take() {
+            self.count_end(id);
+            let Some(process) = self.entries.remove(&id) else { return };
+            self.removals[reason as usize] += 1;
+            self.groups.leave(process.group);
+            if let Some(exit) = process.exit {
+                self.exited.remove(&(exit.time_ns, id));
+                self.ancestors.remove(&(exit.time_ns, id));
+            }
+            if self.by_pid.get(&id.pid) == Some(&id) {
+                self.by_pid.remove(&id.pid);
+            }
+            if let Some(parent) = process.parent.filter(|_| process.linked)
+                && self.unlink(parent)
+            {
+                next = Some((parent, Removal::Expired));
+            }
+        }
+    }
+
+    /// Deals the places of groups out again and drops the totals of those that lost theirs; they are returned, so that
+    /// the totals of other signals can go too. Call it every 10 seconds or so.
+    pub fn rebalance(&mut self, now_ns: u64) -> Vec<GroupId> {
+        self.groups.rebalance(now_ns);
+        let gone = self.groups.sweep();
+        self.totals.forget(&gone);
+        gone
+    }
+}
+
+#[cfg(test)]
+mod tests;
