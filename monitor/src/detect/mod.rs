@@ -1,1 +1,35 @@
-//! To be written.
+//! Decides which of the things that processes do are worth an event.
+//!
+//! Pure: no I/O, no clock and no configuration file in the engine; time and context come in as arguments, so that a
+//! recorded exec gives the same findings again. One rule is one file in `rules/`, and [`RULES`] is the list of all.
+
+mod context;
+mod engine;
+mod glob;
+mod losses;
+mod paths;
+mod report;
+mod rules;
+mod settings;
+mod suppress;
+
+pub use context::{Ancestor, Context, Recorded};
+pub use engine::{Engine, Finding};
+pub use glob::{BadGlob, Glob};
+pub use losses::{LossCount, LossWatch};
+pub use report::{alert_of_exec, alert_of_observer};
+pub use rules::{Check, Match, RULES, Rule, rule};
+pub use settings::{DEFAULT_DIRECTORY, RuleFileError, RuleSettings, Tuning};
+
+use crate::metrics::Metric;
+
+/// Metrics of the engine.
+pub const METRICS: &[&Metric] = &[&engine::SUPPRESSED, &engine::EXCEPTED];
+
+/// docs/RULES.md.
+pub fn markdown() -> String {
+    rules::markdown()
+}
+
+#[cfg(test)]
+mod tests;

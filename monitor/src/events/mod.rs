@@ -7,7 +7,7 @@ mod redact;
 mod severity;
 mod sink;
 mod store;
-mod text;
+pub(crate) mod text;
 
 pub use alert::{Alert, Ancestor, BootClock, Lost, Subject};
 pub use redact::REDACTED;

@@ -1,0 +1,37 @@
+//! From a finding to the event that is published.
+
+use super::{Context, Finding};
+use crate::events::text;
+use crate::events::{Alert, Ancestor, BootClock, Lost, Subject};
+use crate::signals::exec::Exec;
+
+/// The event of a finding about an exec.
+pub fn alert_of_exec(finding: Finding, exec: &Exec, context: &dyn Context, clock: BootClock, lost: Lost) -> Alert {
+    let ancestors = context.ancestors().into_iter().map(|ancestor| {
+        Ancestor::new(ancestor.pid, ancestor.start_ticks, &ancestor.exe, &ancestor.args, ancestor.uid, clock)
+    });
+    let process = Subject {
+        cgroup: context.cgroup().map(|cgroup| text::lossy(cgroup).into_owned()),
+        unit: context.unit().map(str::to_owned),
+        container: context.container().map(str::to_owned),
+        group: context.group().to_owned(),
+        ancestors: ancestors.collect(),
+        ..Subject::of_exec(exec, clock)
+    };
+    alert_of_observer(finding, process, clock, lost)
+}
+
+/// The event of a finding about the daemon itself, which `process` describes.
+pub fn alert_of_observer(finding: Finding, process: Subject, clock: BootClock, lost: Lost) -> Alert {
+    Alert {
+        time: clock.time(finding.time_ns),
+        rule: finding.rule.id,
+        title: finding.rule.title,
+        severity: finding.severity,
+        attack: finding.rule.attack,
+        process,
+        evidence: finding.evidence,
+        suppressed: finding.suppressed,
+        lost,
+    }
+}
