@@ -1,0 +1,145 @@
+//! What building and testing need besides rustup's toolchain: one table, with the proof that a thing is there.
+
+use anyhow::Result;
+
+use crate::toolchain::{Places, Toolchain, output};
+
+/// What a thing is needed for. Testing includes building.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Purpose {
+    Build,
+    Test,
+}
+
+/// How to see that a thing is there, wherever it came from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Proof {
+    /// A program of this name is found.
+    Program(&'static str),
+    /// One of these files exists; `*` stands for one directory.
+    File(&'static [&'static str]),
+    /// Some compiler can build the kernel programs.
+    Compiler,
+    /// A bpf-linker is found, and it runs.
+    Linker,
+    /// The compiler of the kernel programs has its clippy.
+    KernelClippy,
+}
+
+/// One thing that is needed, and the Debian package that brings it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Need {
+    pub(crate) package: &'static str,
+    pub(crate) proof: Proof,
+    pub(crate) why: &'static str,
+    pub(crate) purpose: Purpose,
+}
+
+use Proof::{Compiler, File, KernelClippy, Linker, Program};
+use Purpose::{Build, Test};
+
+/// The LLVM that bpf-linker is built with. It must not be older than that of the compiler (Debian's: 22.1).
+pub(crate) const LLVM: &str = "/usr/lib/llvm-22";
+
+#[rustfmt::skip]
+pub(crate) const NEEDS: &[Need] = &[
+    Need { package: "gcc", proof: Program("cc"), why: "links Rust programs", purpose: Build },
+    Need { package: "libc6-dev", proof: File(LIBC), why: "is what programs are linked with", purpose: Build },
+    Need { package: "rustc-web", proof: Compiler, why: "compiles the kernel programs", purpose: Build },
+    Need { package: "cargo-web", proof: Compiler, why: "is the cargo of that compiler", purpose: Build },
+    Need { package: "rust-web-src", proof: Compiler, why: "has the source of `core` for the kernel's target", purpose: Build },
+    Need { package: "llvm-22-dev", proof: Linker, why: "is what bpf-linker is built on", purpose: Build },
+    Need { package: "rust-web-clippy", proof: KernelClippy, why: "checks the kernel programs", purpose: Test },
+    Need { package: "bpftool", proof: Program("bpftool"), why: "shows that a stopped daemon leaves nothing behind", purpose: Test },
+    Need { package: "prometheus", proof: Program("prometheus"), why: "scrapes the daemon in a test", purpose: Test },
+    Need { package: "prometheus", proof: Program("promtool"), why: "checks the metrics' names and format", purpose: Test },
+];
+
+/// The start-up code that every program is linked with.
+const LIBC: &[&str] = &["/usr/lib/*/crt1.o", "/usr/lib/crt1.o", "/usr/lib64/crt1.o"];
+
+/// What this machine has.
+pub(crate) struct Machine {
+    pub(crate) places: Places,
+    pub(crate) toolchain: Option<Toolchain>,
+    linker: bool,
+}
+
+impl Machine {
+    pub(crate) fn look() -> Result<Self> {
+        let places = crate::project::places()?;
+        let linker = places.linker().is_some_and(|linker| output(&linker, &["--version"]).is_ok());
+        Ok(Self { toolchain: places.toolchain().0, linker, places })
+    }
+
+    pub(crate) fn has(&self, proof: Proof) -> bool {
+        match proof {
+            Program(name) => self.places.program(name).is_some(),
+            File(patterns) => patterns.iter().any(|pattern| exists(pattern)),
+            Compiler => self.toolchain.is_some(),
+            Linker => self.linker,
+            KernelClippy => self.toolchain.as_ref().is_some_and(|found| found.bin.join("cargo-clippy").is_file()),
+        }
+    }
+
+    /// What is missing for a purpose.
+    pub(crate) fn missing(&self, purpose: Purpose) -> Vec<Need> {
+        NEEDS.iter().filter(|need| need.purpose <= purpose && !self.has(need.proof)).copied().collect()
+    }
+}
+
+fn exists(pattern: &str) -> bool {
+    let Some((before, after)) = pattern.split_once("/*/") else { return std::path::Path::new(pattern).exists() };
+    let directories = std::fs::read_dir(before).into_iter().flatten().flatten();
+    directories.into_iter().any(|entry| entry.path().join(after).exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn bare() -> Machine {
+        Machine { places: Places::default(), toolchain: None, linker: false }
+    }
+
+    fn packages(machine: &Machine, purpose: Purpose) -> Vec<&'static str> {
+        machine.missing(purpose).iter().map(|need| need.package).collect()
+    }
+
+    #[test]
+    fn each_need_has_a_reason_and_only_one_row() {
+        let mut seen = HashSet::new();
+        for need in NEEDS {
+            assert!(!need.why.is_empty() && !need.why.ends_with('.'), "{need:?}");
+            assert!(seen.insert(format!("{} {:?}", need.package, need.proof)), "twice: {need:?}");
+        }
+    }
+
+    #[test]
+    fn a_bare_machine_lacks_the_compiler_and_the_linker() {
+        let missing = packages(&bare(), Build);
+        for package in ["gcc", "rustc-web", "cargo-web", "rust-web-src", "llvm-22-dev"] {
+            assert!(missing.contains(&package), "{package} is not in {missing:?}");
+        }
+        assert!(!missing.contains(&"prometheus"), "building needs no Prometheus: {missing:?}");
+        assert!(packages(&bare(), Test).contains(&"prometheus"));
+    }
+
+    #[test]
+    fn another_compiler_and_linker_spare_debians() {
+        let toolchain = Toolchain { name: "nightly".into(), bin: "/nonexistent".into(), bootstrap: false };
+        let machine = Machine { toolchain: Some(toolchain), linker: true, ..bare() };
+        let missing = packages(&machine, Build);
+        assert!(!missing.iter().any(|package| package.contains("rust") || package.contains("llvm")), "{missing:?}");
+    }
+
+    #[test]
+    fn patterns_match_one_directory() {
+        assert!(exists("/proc/*/status"));
+        assert!(exists("/proc/self/status"));
+        assert!(!exists("/proc/*/nonexistent"));
+        assert!(!exists("/nonexistent/*/status"));
+    }
+}

@@ -1,0 +1,167 @@
+//! Runs phases one after the other, all of them even if one fails, and sums them up.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::{
+    daemon, docs, lint,
+    needs::Purpose,
+    project::{Project, is_root},
+    setup::setup,
+    step::{Step, seconds},
+    tidy,
+};
+
+/// What has been done so far.
+#[derive(Default)]
+struct Suite {
+    phases: Vec<Phase>,
+}
+
+struct Phase {
+    name: &'static str,
+    outcome: Outcome,
+    took: Duration,
+}
+
+enum Outcome {
+    Passed,
+    Failed,
+    /// With the reason.
+    Left(&'static str),
+}
+
+/// All that a change has to pass. With a filter: only the tests whose names contain it.
+pub(crate) fn test(project: &Project, filter: Option<&str>) -> Result<()> {
+    let mut suite = Suite::default();
+    // Without these there is nothing to test.
+    if suite.phase("setup", || setup(Purpose::Test)) {
+        suite.phase("unit tests", || unit_tests(project, filter));
+        if suite.phase("release build", || daemon::compile(project)) {
+            suite.phase("kernel tests", || kernel_tests(project, filter));
+        }
+        if filter.is_none() {
+            suite.lints(project)?;
+        }
+    }
+    suite.finish()
+}
+
+/// The lints alone.
+pub(crate) fn lint(project: &Project) -> Result<()> {
+    let mut suite = Suite::default();
+    if suite.phase("setup", || setup(Purpose::Test)) {
+        suite.lints(project)?;
+    }
+    suite.finish()
+}
+
+impl Suite {
+    fn lints(&mut self, project: &Project) -> Result<()> {
+        self.phase("formatting", || lint::formatting(project));
+        self.phase("clippy", || lint::clippy(project));
+        self.phase("clippy, kernel", || lint::kernel_clippy(project));
+        self.phase("tidy", || tidy::check(project));
+        self.phase("documents", || docs::check(project));
+        if lint::has_deny()? {
+            self.phase("cargo-deny", || lint::deny(project));
+        } else {
+            let outcome = Outcome::Left("not installed, takes minutes: cargo xtask deny");
+            self.phases.push(Phase { name: "cargo-deny", outcome, took: Duration::ZERO });
+        }
+        Ok(())
+    }
+
+    /// Runs a phase; whether it passed.
+    fn phase(&mut self, name: &'static str, run: impl FnOnce() -> Result<()>) -> bool {
+        println!("\n### {name}");
+        let begin = Instant::now();
+        let result = run();
+        if let Err(error) = &result {
+            println!("\nerror in {name}: {error:#}");
+        }
+        let outcome = if result.is_ok() { Outcome::Passed } else { Outcome::Failed };
+        self.phases.push(Phase { name, outcome, took: begin.elapsed() });
+        result.is_ok()
+    }
+
+    fn finish(&self) -> Result<()> {
+        println!("\n### summary\n{}", self.summary());
+        let failed: Vec<_> = self
+            .phases
+            .iter()
+            .filter(|phase| matches!(phase.outcome, Outcome::Failed))
+            .map(|phase| phase.name)
+            .collect();
+        if failed.is_empty() {
+            return Ok(());
+        }
+        bail!("failed: {} (what happened is above)", failed.join(", "))
+    }
+
+    fn summary(&self) -> String {
+        let lines = self.phases.iter().map(|Phase { name, outcome, took }| match outcome {
+            Outcome::Passed => format!("    passed  {name:<16} {:>12}", seconds(*took)),
+            Outcome::Failed => format!("    FAILED  {name:<16} {:>12}", seconds(*took)),
+            Outcome::Left(reason) => format!("    left    {name:<16} {reason}"),
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn unit_tests(project: &Project, filter: Option<&str>) -> Result<()> {
+    let mut command = project.cargo("test");
+    command.args(["--locked", "--workspace", "--exclude", "monitor-ebpf", "--exclude", "monitor-tests"]).args(filter);
+    Step {
+        what: "cargo test",
+        why: "what needs neither root nor the kernel programs",
+        remedy: "the failing test's message is above; cargo xtask test NAME repeats it alone",
+    }
+    .shown(command)
+}
+
+fn kernel_tests(project: &Project, filter: Option<&str>) -> Result<()> {
+    if !is_root() {
+        bail!(
+            "these tests start the real daemon, which loads programs into the kernel: they need root.\n  \
+             Run them alone: MONITOR_BIN={} CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER='sudo -E' \
+             cargo test --package monitor-tests",
+            project.daemon().display()
+        );
+    }
+    let mut command = project.cargo("test");
+    command.args(["--locked", "--package", "monitor-tests"]).args(filter).env("MONITOR_BIN", project.daemon());
+    Step {
+        what: "cargo test",
+        why: "the release daemon on the running kernel",
+        remedy: "the failing test's message is above; cargo xtask test NAME repeats it alone",
+    }
+    .shown(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_phase_fails_the_suite_and_the_others_still_run() {
+        let mut suite = Suite::default();
+        assert!(suite.phase("one", || Ok(())));
+        assert!(!suite.phase("two", || bail!("broken")));
+        assert!(suite.phase("three", || Ok(())));
+        let error = suite.finish().unwrap_err().to_string();
+        assert!(error.starts_with("failed: two ("), "{error}");
+        let summary = suite.summary();
+        assert!(summary.contains("passed  one") && summary.contains("FAILED  two"), "{summary}");
+        assert!(summary.contains("passed  three"), "{summary}");
+    }
+
+    #[test]
+    fn what_was_left_out_is_said_and_is_no_failure() {
+        let mut suite = Suite::default();
+        suite.phases.push(Phase { name: "deny", outcome: Outcome::Left("not installed"), took: Duration::ZERO });
+        assert!(suite.finish().is_ok());
+        assert!(suite.summary().contains("left    deny             not installed"), "{}", suite.summary());
+    }
+}
