@@ -1,0 +1,263 @@
+//! The pipeline: one thread that drains the rings, knows the processes, adds up the numbers and runs the rules. Nothing
+//! here is shared, so nothing is locked; the HTTP server asks by message and gets copies.
+
+mod collect;
+mod kernel_side;
+mod per_process;
+mod publish;
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use prometheus::proto::MetricFamily;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, sleep_until},
+};
+use tracing::{debug, error, info, warn};
+
+use crate::{
+    bpf::{BpfError, wall::since_boot},
+    config::Config,
+    detect::{Engine, RuleSettings},
+    events::{Sink, Store},
+    health::Health,
+    http::ProcessQuery,
+    processes::{GroupOptions, GroupRule, Groups, Options, ProcessTable},
+    signals::host::Host,
+};
+
+pub use collect::metrics;
+pub use kernel_side::KernelSide;
+
+/// Shortest time between two looks at the rings.
+const BUSY: Duration = Duration::from_millis(10);
+/// Longest time between two looks, when nothing happens.
+const IDLE: Duration = Duration::from_millis(100);
+/// Records taken from each ring at a look; then the queries have their turn.
+const BATCH: usize = 4_096;
+/// Between two times that the kernel's counters are added up.
+const FOLD: Duration = Duration::from_secs(2);
+/// Numbers that are younger than this are fresh enough for a query.
+const FRESH: Duration = Duration::from_millis(100);
+/// Processes looked at in /proc in one go, about 1.5 ms.
+const SLICE: usize = 48;
+/// Between two goes through all of /proc.
+const REFRESH: Duration = Duration::from_secs(5);
+const EXPIRE: Duration = Duration::from_secs(1);
+const REBALANCE: Duration = Duration::from_secs(10);
+const RESCAN: Duration = Duration::from_secs(60);
+
+/// What others ask of the pipeline.
+pub enum Query {
+    /// All metrics.
+    Metrics(oneshot::Sender<Vec<MetricFamily>>),
+    /// Processes as JSON.
+    Processes(ProcessQuery, oneshot::Sender<serde_json::Value>),
+    /// Work by this configuration and these rules from now on.
+    Reconfigure(Box<Config>, RuleSettings, oneshot::Sender<()>),
+}
+
+/// The pipeline's parts.
+pub struct Observer {
+    config: Box<Config>,
+    kernel: Option<KernelSide>,
+    table: ProcessTable,
+    host: Option<Host>,
+    engine: Engine,
+    store: Arc<Store>,
+    sink: Arc<Sink>,
+    health: Health,
+    due: Due,
+    /// Nanoseconds since boot at the last round: the watchdog looks at it.
+    heartbeat: Arc<AtomicU64>,
+}
+
+/// When each duty comes next.
+struct Due {
+    fold: Instant,
+    folded: Option<Instant>,
+    refresh: Instant,
+    expire: Instant,
+    rebalance: Instant,
+    rescan: Instant,
+    host: Instant,
+}
+
+impl Observer {
+    /// Puts the parts together, and learns the processes there are. The hooks must be attached already, so that nobody
+    /// slips between.
+    pub fn new(
+        config: Box<Config>,
+        rules: &RuleSettings,
+        kernel: Option<KernelSide>,
+        store: Arc<Store>,
+        sink: Arc<Sink>,
+        health: Health,
+        heartbeat: Arc<AtomicU64>,
+    ) -> Self {
+        let mut table = ProcessTable::new(table_options(&config), Groups::new(group_options(&config)));
+        match table.seed() {
+            Ok(count) => debug!(count, "learnt the running processes"),
+            Err(error) => error!(%error, "/proc cannot be read: processes are known by number only; mount /proc"),
+        }
+        let now = Instant::now();
+        let due =
+            Due { fold: now, folded: None, refresh: now, expire: now, rebalance: now + REBALANCE, rescan: now + RESCAN, host: now };
+        let host = config.signals.host.then(Host::new);
+        let engine = Engine::new(rules);
+        Self { config, kernel, table, host, engine, store, sink, health, due, heartbeat }
+    }
+
+    /// Works until `shutdown` becomes true or its sender is gone.
+    pub async fn run(mut self, mut queries: mpsc::Receiver<Query>, mut shutdown: watch::Receiver<bool>) {
+        let waker = self.kernel.as_ref().and_then(KernelSide::waker);
+        let mut period = BUSY;
+        let mut next = Instant::now();
+        loop {
+            tokio::select! {
+                biased;
+                result = shutdown.wait_for(|stop| *stop) => {
+                    debug!(told = result.is_ok(), "the pipeline stops");
+                    break;
+                }
+                () = kernel_side::woken(waker.as_ref()) => {}
+                Some(query) = queries.recv() => {
+                    self.answer(query);
+                    continue;
+                }
+                () = sleep_until(next) => {}
+            }
+            let taken = self.round();
+            self.duties();
+            // Often while something happens, seldom while nothing does.
+            period = if taken > 0 { BUSY } else { (period * 2).min(IDLE) };
+            next = Instant::now() + period;
+        }
+        // What is in the rings has happened: tell it before the end.
+        self.round();
+        self.round();
+    }
+
+    /// Takes what is in the rings. Returns how many records that was.
+    fn round(&mut self) -> usize {
+        self.heartbeat.store(since_boot(), Ordering::Relaxed);
+        let Some(kernel) = &mut self.kernel else { return 0 };
+        let batch = kernel.drain(BATCH, &mut self.table);
+        let taken = batch.records;
+        for exec in batch.execs {
+            self.judge(&exec);
+        }
+        self.table.settle();
+        if self.kernel.as_ref().is_some_and(KernelSide::crowded) {
+            self.fold();
+        }
+        taken
+    }
+
+    /// What has to be done from time to time.
+    fn duties(&mut self) {
+        let now = Instant::now();
+        let due = |time: &mut Instant, period: Duration| {
+            let due = now >= *time;
+            if due {
+                *time = now + period;
+            }
+            due
+        };
+        if due(&mut self.due.fold, FOLD) {
+            self.fold();
+        }
+        if now >= self.due.refresh {
+            let done = self.table.refresh(since_boot(), SLICE);
+            self.due.refresh = now + if done { REFRESH } else { BUSY };
+        }
+        if due(&mut self.due.expire, EXPIRE) {
+            self.table.expire(since_boot());
+            self.health.step(self.kernel.as_ref());
+            self.report_losses();
+        }
+        if due(&mut self.due.rebalance, REBALANCE) {
+            let gone = self.table.rebalance(since_boot());
+            let table = &self.table;
+            if let Some(kernel) = &mut self.kernel {
+                kernel.expire(&gone, |process| table.get(process).is_some());
+            }
+        }
+        if due(&mut self.due.rescan, RESCAN)
+            && let Err(error) = self.table.rescan()
+        {
+            warn!(%error, "/proc cannot be listed");
+        }
+        if let Some(host) = &mut self.host
+            && due(&mut self.due.host, self.config.host.interval)
+        {
+            host.refresh();
+        }
+    }
+
+    /// Adds the kernel's counters up.
+    fn fold(&mut self) {
+        if let Some(kernel) = &mut self.kernel {
+            kernel.fold(&mut self.table);
+        }
+        self.due.folded = Some(Instant::now());
+    }
+
+    /// Makes the numbers as fresh as a query may expect.
+    fn freshen(&mut self) {
+        self.round();
+        if self.due.folded.is_none_or(|time| time.elapsed() >= FRESH) {
+            self.fold();
+        }
+    }
+
+    fn answer(&mut self, query: Query) {
+        // A receiver that is gone did not want to wait: nothing to do.
+        match query {
+            Query::Metrics(to) => {
+                self.freshen();
+                let _ = to.send(self.collect());
+            }
+            Query::Processes(query, to) => {
+                self.freshen();
+                let _ = to.send(self.describe(&query));
+            }
+            Query::Reconfigure(config, rules, to) => {
+                self.table.set_options(table_options(&config));
+                self.table.groups_mut().set_options(group_options(&config));
+                self.engine.tune(&rules);
+                self.config = config;
+                info!("works by the new configuration");
+                let _ = to.send(());
+            }
+        }
+    }
+}
+
+fn table_options(config: &Config) -> Options {
+    Options {
+        capacity: config.processes.table as usize,
+        keep_exited: config.processes.keep_exited,
+        exclude: Some(std::process::id()),
+    }
+}
+
+fn group_options(config: &Config) -> GroupOptions {
+    let rules = config.groups.iter().map(|rule| GroupRule { name: rule.name.clone(), exe: rule.exe.clone() });
+    GroupOptions { limit: config.metrics.groups as usize, idle: config.metrics.group_idle, rules: rules.collect() }
+}
+
+/// Loads and attaches the kernel programs as `config` says.
+///
+/// # Errors
+/// When nothing can be loaded.
+pub fn attach(config: &Config) -> Result<KernelSide, BpfError> {
+    KernelSide::load(Path::new(&config.kernel.btf), config)
+}

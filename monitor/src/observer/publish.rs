@@ -1,0 +1,104 @@
+//! From an exec to a published event.
+
+use monitor_common::{loss::Loss, record::Ring};
+
+use super::Observer;
+use crate::{
+    bpf::wall::since_boot,
+    detect::{Ancestor, Context, Finding, LossCount, alert_of_exec, alert_of_observer},
+    events::{BootClock, Lost},
+    processes::{Process, ProcessId, ProcessTable},
+    signals::exec::Exec,
+};
+
+/// What the process table knows around an exec.
+struct Known<'a> {
+    table: &'a ProcessTable,
+    id: ProcessId,
+}
+
+impl Known<'_> {
+    fn process(&self) -> Option<&Process> {
+        self.table.get(self.id)
+    }
+}
+
+impl Context for Known<'_> {
+    fn ancestors(&self) -> Vec<Ancestor> {
+        let ancestor = |process: &Process| Ancestor {
+            pid: process.id.pid,
+            start_ticks: process.id.start_ticks,
+            exe: process.image.exe.to_vec(),
+            args: process.image.argv().map(<[u8]>::to_vec).collect(),
+            uid: Some(process.credentials.uid),
+        };
+        self.table.ancestors(self.id).map(ancestor).collect()
+    }
+
+    fn cgroup(&self) -> Option<&[u8]> {
+        self.process().map(|process| process.cgroup.path.as_ref()).filter(|path| !path.is_empty())
+    }
+
+    fn unit(&self) -> Option<&str> {
+        self.process()?.cgroup.unit.as_deref()
+    }
+
+    fn container(&self) -> Option<&str> {
+        self.process()?.cgroup.container.as_ref().map(|container| &*container.id)
+    }
+
+    fn group(&self) -> &str {
+        let group = self.process().map(|process| process.group);
+        group.and_then(|group| self.table.groups().name_of(group)).unwrap_or("_unknown")
+    }
+}
+
+impl Observer {
+    /// Runs the rules over an exec, and publishes what they find.
+    pub(super) fn judge(&mut self, exec: &Exec) {
+        let known = Known { table: &self.table, id: ProcessId::from_key(exec.process) };
+        let mut findings = Vec::new();
+        self.engine.on_exec(exec, &known, &mut findings);
+        if findings.is_empty() {
+            return;
+        }
+        let (clock, lost) = (BootClock::read(), self.lost());
+        for finding in findings {
+            let alert = alert_of_exec(finding, exec, &known, clock, lost);
+            self.sink.write(&self.store.publish(&alert));
+        }
+    }
+
+    /// Records lost since the start, by ring. The gaps in the numbers prove it; the kernel's own count knows the latest.
+    fn lost(&self) -> Lost {
+        let Some(kernel) = &self.kernel else { return Lost::default() };
+        Lost {
+            security_ring: kernel.account(Ring::Security).missing.max(kernel.lost(Loss::ExecRing)),
+            telemetry_ring: kernel
+                .account(Ring::Telemetry)
+                .missing
+                .max(kernel.lost(Loss::ForkRing) + kernel.lost(Loss::ExitRing)),
+        }
+    }
+
+    /// Says in the stream of events when records were lost: whoever reads it must know that it is not complete.
+    pub(super) fn report_losses(&mut self) {
+        let Some(kernel) = &self.kernel else { return };
+        let lost = self.lost();
+        let count = |cause, total| LossCount { cause, total };
+        let counts = [
+            count("security_ring", lost.security_ring),
+            count("telemetry_ring", lost.telemetry_ring),
+            count("arguments_unreadable", kernel.lost(Loss::ExecArgs)),
+            count("security_undecodable", kernel.account(Ring::Security).malformed + kernel.undecodable[0]),
+            count("telemetry_undecodable", kernel.account(Ring::Telemetry).malformed + kernel.undecodable[1]),
+        ];
+        let mut findings: Vec<Finding> = Vec::new();
+        self.engine.on_losses(&counts, since_boot(), &mut findings);
+        for finding in findings {
+            let clock = BootClock::read();
+            let alert = alert_of_observer(finding, self.health.subject(clock), clock, lost);
+            self.sink.write(&self.store.publish(&alert));
+        }
+    }
+}
