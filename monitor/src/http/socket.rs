@@ -38,19 +38,27 @@ impl Socket {
     fn progress<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.deadline = None;
-            return written;
+            return self.noted(written);
         }
         let limit = self.limit;
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         ready!(deadline.as_mut().poll(context));
-        self.stalled.store(true, Ordering::Relaxed);
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read")))
+        self.noted(Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read"))))
+    }
+
+    /// The kernel's limit may be the first to pass, and it is seen by whoever touches the socket next.
+    fn noted<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if matches!(&result, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::TimedOut) {
+            self.stalled.store(true, Ordering::Relaxed);
+        }
+        result
     }
 }
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, to)
+        let read = Pin::new(&mut self.stream).poll_read(context, to);
+        self.noted(read)
     }
 }
 
