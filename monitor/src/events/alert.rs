@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -141,14 +142,14 @@ pub struct Ancestor {
     pub start_ticks: u64,
     /// Path of its program's file.
     pub exe: String,
-    /// Arguments, up to 4 KiB.
+    /// Arguments, up to 2 KiB.
     pub argv: Vec<String>,
     /// User id, when it is known.
     pub uid: Option<u32>,
 }
 
 /// Longest arguments of an ancestor that are shown, bytes: an event has up to twenty of them.
-const ANCESTOR_ARGUMENTS: usize = 4 << 10;
+const ANCESTOR_ARGUMENTS: usize = 2 << 10;
 
 impl Subject {
     /// The process of an exec. What the exec does not tell (cgroup, unit, container, group, ancestors) is left empty.
@@ -209,10 +210,11 @@ fn environment(variables: &[(Vec<u8>, Vec<u8>)]) -> (BTreeMap<String, String>, V
     let mut repeated = Vec::new();
     for (name, value) in variables {
         let (name, value) = (lossy(name).into_owned(), redact::text(&lossy(value)));
-        if first.contains_key(&name) {
-            repeated.push(format!("{name}={value}"));
-        } else {
-            first.insert(name, value);
+        match first.entry(name) {
+            Entry::Occupied(known) => repeated.push(format!("{}={value}", known.key())),
+            Entry::Vacant(place) => {
+                place.insert(value);
+            }
         }
     }
     (first, repeated)

@@ -106,7 +106,13 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
 
 impl Opened {
     fn new(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path)?;
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(FILE_MODE)
+            // A named pipe that nobody reads is an error instead of a wait without end; files do not mind.
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)?;
         let metadata = file.metadata()?;
         Ok(Self { file, size: metadata.len(), regular: metadata.is_file(), torn: false })
     }

@@ -221,6 +221,14 @@ fn lines_arrive_whole() {
 }
 
 #[test]
+fn a_named_pipe_without_reader_is_an_error_and_no_wait() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    assert!(matches!(Sink::open(&options(&path)), Err(SinkError::File { .. })));
+}
+
+#[test]
 fn no_output_takes_everything() {
     let sink = Sink::open(&SinkOptions { output: Output::None, ..options(Path::new("/nowhere/e")) }).unwrap();
     sink.write(&event(1, 1));
