@@ -81,6 +81,7 @@ pub struct Subject {
     /// Process id.
     pub pid: u32,
     /// When it started.
+    #[serde(serialize_with = "milliseconds")]
     pub start_time: Timestamp,
     /// The same in clock ticks since boot, as field 22 of /proc/PID/stat has it: with `pid` its identity.
     pub start_ticks: u64,
@@ -137,6 +138,7 @@ pub struct Ancestor {
     /// Process id.
     pub pid: u32,
     /// When it started.
+    #[serde(serialize_with = "milliseconds")]
     pub start_time: Timestamp,
     /// The same in clock ticks since boot.
     pub start_ticks: u64,
@@ -223,6 +225,7 @@ fn environment(variables: &[(Vec<u8>, Vec<u8>)]) -> (BTreeMap<String, String>, V
 /// The fields after `schema` and `seq`, in their order.
 #[derive(Serialize)]
 struct Body<'a> {
+    #[serde(serialize_with = "nanoseconds")]
     time: Timestamp,
     rule: &'a str,
     title: &'a str,
@@ -246,6 +249,16 @@ struct Host<'a> {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+/// Always nine digits, so that times sort as text.
+fn nanoseconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{time:.9}"))
+}
+
+/// As `/api/v1/processes` has it: the two are compared.
+fn milliseconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{time:.3}"))
 }
 
 fn pairs<S: Serializer>(pairs: &[(&'static str, Value)], serializer: S) -> Result<S::Ok, S::Error> {

@@ -122,6 +122,19 @@ fn a_file_moved_away_is_opened_anew_when_asked() {
 }
 
 #[test]
+fn a_file_that_somebody_removed_comes_back_with_the_rotation() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("e");
+    let sink = Sink::open(&SinkOptions { rotate_size: 5, ..options(&path) }).unwrap();
+    sink.write(&event(1, 9));
+    wait(&sink, |[written, ..]| written == 1);
+    fs::remove_file(&path).unwrap();
+    sink.write(&event(2, 9));
+    assert!(sink.close(PATIENCE));
+    assert_eq!(lines(&path), [2]);
+}
+
+#[test]
 fn a_full_disk_loses_counted_events_and_each_next_one_is_tried() {
     let sink = Sink::open(&SinkOptions { rotate_size: 1, ..options(Path::new("/dev/full")) }).unwrap();
     for seq in 0..4 {
