@@ -83,7 +83,8 @@ impl Engine {
         }
     }
 
-    /// The counters of what was lost, as they are now. A finding is added to `out` when they have grown.
+    /// The counters of what was lost (those that [`super::blinds`] tells, and gaps in sequence numbers), as they are
+    /// now. Call it every second or so. A finding is added to `out` when they have grown.
     pub fn on_losses(&mut self, counts: &[LossCount], now_ns: u64, out: &mut Vec<Finding>) {
         let grown = self.losses.step(counts, now_ns);
         let Some(index) = RULES.iter().position(|rule| rule.id == EVENT_LOSS.id) else { return };
@@ -94,7 +95,7 @@ impl Engine {
             rule: RULES[index],
             severity: self.tunings[index].severity.unwrap_or(RULES[index].severity),
             time_ns: now_ns,
-            evidence: grown.iter().map(|count| (count.cause, Value::from(count.total))).collect(),
+            evidence: vec![("lost", grown.iter().map(lost).collect())],
             suppressed: 0,
         });
     }
@@ -123,4 +124,8 @@ impl Engine {
             families.counter(&EXCEPTED, &[rule.id], count(&self.excepted));
         }
     }
+}
+
+fn lost(count: &LossCount) -> Value {
+    serde_json::json!({ "signal": count.signal, "cause": count.cause, "count": count.total })
 }

@@ -14,7 +14,7 @@ pub enum BadGlob {
     #[error("has `{0}`, which has no meaning here: use *, ** and ?")]
     Unknown(char),
     /// Would never match, because all paths are absolute.
-    #[error("must begin with `/`, `*` or `memfd:`")]
+    #[error("must begin with `/`, `**` or `memfd:`")]
     Relative,
     /// Longer than any path.
     #[error("is longer than 4096 bytes")]
@@ -48,7 +48,7 @@ impl Glob {
     /// See [`BadGlob`].
     pub fn path(pattern: &str) -> Result<Self, BadGlob> {
         let glob = Self::name(pattern)?;
-        let absolute = ["/", "*", "memfd:"].iter().any(|start| pattern.starts_with(start));
+        let absolute = ["/", "**", "memfd:"].iter().any(|start| pattern.starts_with(start));
         if absolute { Ok(glob) } else { Err(BadGlob::Relative) }
     }
 
@@ -119,6 +119,7 @@ mod tests {
         assert_eq!(Glob::path(""), Err(BadGlob::Empty));
         assert_eq!(Glob::path("/tmp/[ab]"), Err(BadGlob::Unknown('[')));
         assert_eq!(Glob::path("tmp/x"), Err(BadGlob::Relative));
+        assert_eq!(Glob::path("*x"), Err(BadGlob::Relative));
         assert_eq!(Glob::path(&"/".repeat(5000)), Err(BadGlob::Long));
         assert!(Glob::path("memfd:x").is_ok() && Glob::name("nginx.service").is_ok());
     }

@@ -1,12 +1,35 @@
 //! Watches the counters of what was lost: who cannot see has to say so.
 
+use monitor_common::loss::Loss;
+
 /// A counter of losses that only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LossCount {
-    /// What was lost, such as `exec_ring_full` or `sequence_security`.
+    /// The signal that suffers from it.
+    pub signal: &'static str,
+    /// Why, as in the metrics.
     pub cause: &'static str,
     /// How much since the daemon started.
     pub total: u64,
+}
+
+/// Whether this loss keeps the daemon from seeing what a process does, so that it belongs into an event. The others make
+/// numbers less exact.
+pub const fn blinds(loss: Loss) -> bool {
+    match loss {
+        Loss::ExecRing | Loss::ForkRing | Loss::ExitRing | Loss::ExecArgs => true,
+        Loss::Slots
+        | Loss::ThreadCollision
+        | Loss::SyscallErrors
+        | Loss::Sockets
+        | Loss::TcpAccepts
+        | Loss::BlockRequests
+        | Loss::BlockDevices
+        | Loss::BlockProcesses
+        | Loss::BlockErrors
+        | Loss::ExitThreads
+        | Loss::BlockStale => false,
+    }
 }
 
 /// At most one event in this time, nanoseconds.
@@ -14,7 +37,7 @@ const INTERVAL_NS: u64 = 10_000_000_000;
 
 /// Turns growing counters into a rate-limited report.
 #[derive(Debug, Default)]
-pub struct LossWatch {
+pub(super) struct LossWatch {
     /// What has been reported. As many entries as there are causes.
     reported: Vec<LossCount>,
     last_ns: Option<u64>,
@@ -22,16 +45,17 @@ pub struct LossWatch {
 
 impl LossWatch {
     /// What was lost since the last report; empty when nothing was or the last report is less than ten seconds old.
-    pub fn step(&mut self, counts: &[LossCount], now_ns: u64) -> Vec<LossCount> {
+    pub(super) fn step(&mut self, counts: &[LossCount], now_ns: u64) -> Vec<LossCount> {
         if self.last_ns.is_some_and(|last| now_ns.saturating_sub(last) < INTERVAL_NS) {
             return Vec::new();
         }
         let mut grown = Vec::new();
         for count in counts {
-            let known = self.reported.iter_mut().find(|known| known.cause == count.cause);
+            let known =
+                self.reported.iter_mut().find(|known| (known.signal, known.cause) == (count.signal, count.cause));
             let before = known.as_ref().map_or(0, |known| known.total);
             if count.total > before {
-                grown.push(LossCount { cause: count.cause, total: count.total - before });
+                grown.push(LossCount { total: count.total - before, ..*count });
                 match known {
                     Some(known) => known.total = count.total,
                     None => self.reported.push(*count),
@@ -54,7 +78,7 @@ mod tests {
     #[test]
     fn each_loss_is_told_once_and_not_more_often_than_every_ten_seconds() {
         let mut watch = LossWatch::default();
-        let count = |cause, total| LossCount { cause, total };
+        let count = |cause, total| LossCount { signal: "exec", cause, total };
         assert_eq!(watch.step(&[count("a", 0), count("b", 0)], 0), []);
         assert_eq!(watch.step(&[count("a", 3), count("b", 0)], SECOND), [count("a", 3)]);
         assert_eq!(watch.step(&[count("a", 5), count("b", 1)], 2 * SECOND), []);

@@ -16,7 +16,7 @@ mod suppress;
 pub use context::{Ancestor, Context, Recorded};
 pub use engine::{Engine, Finding};
 pub use glob::{BadGlob, Glob};
-pub use losses::{LossCount, LossWatch};
+pub use losses::{LossCount, blinds};
 pub use report::{alert_of_exec, alert_of_observer};
 pub use rules::{Check, Match, RULES, Rule, rule};
 pub use settings::{DEFAULT_DIRECTORY, RuleFileError, RuleSettings, Tuning};

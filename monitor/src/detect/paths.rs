@@ -1,5 +1,7 @@
 //! Paths, and which of them a rule judges.
 
+use std::borrow::Cow;
+
 use crate::signals::exec::Exec;
 
 /// Directories that everybody may write to. Programs in them were put there by anybody.
@@ -14,9 +16,9 @@ const INSTALLED: &[&[u8]] = &[b"/usr/", b"/opt/", b"/nix/store/"];
 
 /// What a path rule looks at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Judged {
+pub(super) struct Judged<'a> {
     /// Absolute, but for a memfd.
-    pub(super) path: Vec<u8>,
+    pub(super) path: Cow<'a, [u8]>,
     /// It is a script's; it comes from the name that was used and not from the kernel's own path.
     pub(super) script: bool,
     /// Components at the root end are missing.
@@ -25,13 +27,13 @@ pub(super) struct Judged {
 
 /// The program's file, or the script when one is interpreted: everybody may run /bin/sh, so that it is the script that
 /// tells. The kernel resolves the program's path itself; a script's is put together from name and working directory.
-pub(super) fn judged(exec: &Exec) -> Judged {
+pub(super) fn judged(exec: &Exec) -> Judged<'_> {
     if !exec.script || is_descriptor(&exec.filename) {
-        return Judged { path: exec.exe.clone(), script: false, cut: exec.exe_cut };
+        return Judged { path: Cow::Borrowed(&exec.exe), script: false, cut: exec.exe_cut };
     }
     let path = resolve(&exec.cwd, &exec.filename);
     let cut = !path.starts_with(b"/");
-    Judged { path, script: true, cut }
+    Judged { path: Cow::Owned(path), script: true, cut }
 }
 
 /// The script was handed over as an open file: its path is not known. (fexecve(3), execveat(2))

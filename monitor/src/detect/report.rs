@@ -5,9 +5,12 @@ use crate::events::text;
 use crate::events::{Alert, Ancestor, BootClock, Lost, Subject};
 use crate::signals::exec::Exec;
 
+/// Most ancestors in an event: a chain of processes can be as long as somebody likes.
+const ANCESTORS: usize = 20;
+
 /// The event of a finding about an exec.
 pub fn alert_of_exec(finding: Finding, exec: &Exec, context: &dyn Context, clock: BootClock, lost: Lost) -> Alert {
-    let ancestors = context.ancestors().into_iter().map(|ancestor| {
+    let ancestors = context.ancestors().into_iter().take(ANCESTORS).map(|ancestor| {
         Ancestor::new(ancestor.pid, ancestor.start_ticks, &ancestor.exe, &ancestor.args, ancestor.uid, clock)
     });
     let process = Subject {

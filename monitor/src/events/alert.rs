@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -80,6 +81,7 @@ pub struct Subject {
     /// Process id.
     pub pid: u32,
     /// When it started.
+    #[serde(serialize_with = "milliseconds")]
     pub start_time: Timestamp,
     /// The same in clock ticks since boot, as field 22 of /proc/PID/stat has it: with `pid` its identity.
     pub start_ticks: u64,
@@ -136,19 +138,20 @@ pub struct Ancestor {
     /// Process id.
     pub pid: u32,
     /// When it started.
+    #[serde(serialize_with = "milliseconds")]
     pub start_time: Timestamp,
     /// The same in clock ticks since boot.
     pub start_ticks: u64,
     /// Path of its program's file.
     pub exe: String,
-    /// Arguments, up to 4 KiB.
+    /// Arguments, up to 2 KiB.
     pub argv: Vec<String>,
     /// User id, when it is known.
     pub uid: Option<u32>,
 }
 
 /// Longest arguments of an ancestor that are shown, bytes: an event has up to twenty of them.
-const ANCESTOR_ARGUMENTS: usize = 4 << 10;
+const ANCESTOR_ARGUMENTS: usize = 2 << 10;
 
 impl Subject {
     /// The process of an exec. What the exec does not tell (cgroup, unit, container, group, ancestors) is left empty.
@@ -209,10 +212,11 @@ fn environment(variables: &[(Vec<u8>, Vec<u8>)]) -> (BTreeMap<String, String>, V
     let mut repeated = Vec::new();
     for (name, value) in variables {
         let (name, value) = (lossy(name).into_owned(), redact::text(&lossy(value)));
-        if first.contains_key(&name) {
-            repeated.push(format!("{name}={value}"));
-        } else {
-            first.insert(name, value);
+        match first.entry(name) {
+            Entry::Occupied(known) => repeated.push(format!("{}={value}", known.key())),
+            Entry::Vacant(place) => {
+                place.insert(value);
+            }
         }
     }
     (first, repeated)
@@ -221,6 +225,7 @@ fn environment(variables: &[(Vec<u8>, Vec<u8>)]) -> (BTreeMap<String, String>, V
 /// The fields after `schema` and `seq`, in their order.
 #[derive(Serialize)]
 struct Body<'a> {
+    #[serde(serialize_with = "nanoseconds")]
     time: Timestamp,
     rule: &'a str,
     title: &'a str,
@@ -244,6 +249,16 @@ struct Host<'a> {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+/// Always nine digits, so that times sort as text.
+fn nanoseconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{time:.9}"))
+}
+
+/// As `/api/v1/processes` has it: the two are compared.
+fn milliseconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{time:.3}"))
 }
 
 fn pairs<S: Serializer>(pairs: &[(&'static str, Value)], serializer: S) -> Result<S::Ok, S::Error> {

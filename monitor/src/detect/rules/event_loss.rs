@@ -11,7 +11,7 @@ pub(in crate::detect) static RULE: Rule = Rule {
                   evidence has the amount lost since the last such event, by cause; at most one event in ten seconds. \
                   `process` is the observer itself.",
     severity: Severity::Medium,
-    attack: &["T1685", "T1562.006"],
+    attack: &["T1685", "T1562.001"],
     false_positives: "Bursts of short-lived processes on a busy build machine: give the rings more room.",
     check: Check::Losses,
 };

@@ -1,5 +1,6 @@
 //! A program without a name on disk.
 
+use super::exec_memfd::is_memory;
 use super::{Check, Input, Match, Rule};
 use crate::events::{Severity, text::lossy};
 
@@ -20,7 +21,7 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(input: &Input<'_>) -> Option<Match> {
     let exec = input.exec;
-    if exec.file.links != 0 || exec.exe.starts_with(b"memfd:") {
+    if exec.file.links != 0 || is_memory(exec) {
         return None;
     }
     let found = Match::new(&exec.exe)

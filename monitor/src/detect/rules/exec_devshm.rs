@@ -16,7 +16,7 @@ pub(super) static RULE: Rule = Rule {
                   /run/lock or /run/user (medium): in memory, writable for everybody or at least for its user, and \
                   gone after a restart. Nothing is installed there.",
     severity: Severity::High,
-    attack: &["T1059", "T1564.001"],
+    attack: &["T1059"],
     false_positives: "AppImages and similar desktop programs below /run/user.",
     check: Check::Exec(check),
 };

@@ -22,8 +22,8 @@ fn check(input: &Input<'_>) -> Option<Match> {
     why(&judged).map(|why| Match::judged(&judged).with("why", why))
 }
 
-fn why(judged: &Judged) -> Option<&'static str> {
-    let path = &judged.path;
+fn why(judged: &Judged<'_>) -> Option<&'static str> {
+    let path = &*judged.path;
     if path.starts_with(b"memfd:") {
         return None;
     }
@@ -37,5 +37,6 @@ fn why(judged: &Judged) -> Option<&'static str> {
 }
 
 fn hides(name: &[u8]) -> bool {
-    name.starts_with(b".") || name.iter().all(|byte| byte.is_ascii_whitespace() || byte.is_ascii_control())
+    let blank = |name: &[u8]| name.iter().all(|byte| byte.is_ascii_whitespace() || byte.is_ascii_control());
+    !name.is_empty() && (name.starts_with(b".") || blank(name))
 }

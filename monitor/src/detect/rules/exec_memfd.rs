@@ -3,6 +3,7 @@
 use super::{Check, Input, Match, Rule};
 use crate::detect::paths::{basename, is_descriptor};
 use crate::events::{Severity, text::lossy};
+use crate::signals::exec::Exec;
 
 /// `statfs` magic of tmpfs, which memfds and shared memory live on.
 const TMPFS: u64 = 0x0102_1994;
@@ -41,7 +42,7 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(input: &Input<'_>) -> Option<Match> {
     let exec = input.exec;
-    if exec.file.links == 0 && (exec.exe.starts_with(b"memfd:") || is_nameless(&exec.exe, exec.file.magic)) {
+    if is_memory(exec) {
         let found = Match::new(&exec.exe)
             .with("path", lossy(&exec.exe))
             .with("inode", exec.file.inode)
@@ -55,9 +56,10 @@ fn check(input: &Input<'_>) -> Option<Match> {
     None
 }
 
-/// Shared memory (`/SYSV…`, `/dev/zero`) shows as a lone name.
-fn is_nameless(exe: &[u8], magic: u64) -> bool {
-    magic == TMPFS && !exe[1.min(exe.len())..].contains(&b'/')
+/// A memfd, or other shared memory (such as `/SYSV…`), which shows as a lone name on a tmpfs.
+pub(super) fn is_memory(exec: &Exec) -> bool {
+    let lone = || exec.file.magic == TMPFS && !exec.exe.iter().skip(1).any(|byte| *byte == b'/');
+    exec.file.links == 0 && (exec.exe.starts_with(b"memfd:") || lone())
 }
 
 fn runtime(input: &Input<'_>, found: Match) -> Match {

@@ -13,7 +13,7 @@ pub(super) static RULE: Rule = Rule {
                   one. A script's path is put together from the name that was used and the working directory; symbolic \
                   links in it are not followed.",
     severity: Severity::Medium,
-    attack: &["T1059", "T1105"],
+    attack: &["T1059"],
     false_positives: "Compilers' tests (`go test`, configure scripts), ansible modules, installers that unpack \
                       themselves. Except their directories with `except_exe`.",
     check: Check::Exec(check),

@@ -101,7 +101,7 @@ impl Match {
     }
 
     /// About a path that is the program's or a script's.
-    fn judged(judged: &Judged) -> Self {
+    fn judged(judged: &Judged<'_>) -> Self {
         let found = Self::new(&judged.path).with("path", lossy(&judged.path));
         if judged.script { found.with("path_of", "script") } else { found.with("path_of", "exe") }
     }

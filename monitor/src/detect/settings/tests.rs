@@ -51,7 +51,7 @@ enabled = true
             "a.toml:3: `enabled` is true or false",
             "a.toml:6: unknown key `severty`; did you mean `severity`?",
             "a.toml:7: `hi` is no severity: use info, low, medium, high or critical",
-            "a.toml:8: the pattern `tmp/x` of `except_exe` must begin with `/`, `*` or `memfd:`",
+            "a.toml:8: the pattern `tmp/x` of `except_exe` must begin with `/`, `**` or `memfd:`",
             "a.toml:8: `except_exe` is a text in quotes",
             "a.toml:9: `except_group` is a list of texts: [\"…\"]",
             "a.toml:10: a [[rule]] needs an `id`",

@@ -82,7 +82,9 @@ fn a_shell_to_another_peer_is_another_event() {
 fn losses_become_an_event() {
     let mut engine = Engine::new(&RuleSettings::default());
     let mut out = Vec::new();
-    let count = |total| [LossCount { cause: "exec_ring_full", total }];
+    let lost =
+        |count: u64| vec![("lost", serde_json::json!([{ "signal": "exec", "cause": "ring_full", "count": count }]))];
+    let count = |total| [LossCount { signal: "exec", cause: "ring_full", total }];
     engine.on_losses(&count(0), SECOND, &mut out);
     assert_eq!(out, []);
     for second in 2..12 {
@@ -90,9 +92,9 @@ fn losses_become_an_event() {
     }
     assert_eq!(out.len(), 1);
     assert_eq!((out[0].rule.id, out[0].severity, out[0].time_ns), ("event_loss", Severity::Medium, 2 * SECOND));
-    assert_eq!(out[0].evidence, [("exec_ring_full", serde_json::Value::from(2))]);
+    assert_eq!(out[0].evidence, lost(2));
     engine.on_losses(&count(11), 12 * SECOND, &mut out);
-    assert_eq!(out[1].evidence, [("exec_ring_full", serde_json::Value::from(9))]);
+    assert_eq!(out[1].evidence, lost(9));
 
     let mut off = Engine::new(&settings("", &["event_loss"]));
     let mut none = Vec::new();

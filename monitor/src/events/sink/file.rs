@@ -86,16 +86,22 @@ impl RotatingFile {
     /// FILE.1 becomes FILE.2 and so on; FILE becomes FILE.1.
     fn shift(&self) -> io::Result<()> {
         if self.keep == 0 {
-            return std::fs::remove_file(&self.path);
+            return std::fs::remove_file(&self.path).or_else(missing);
         }
         for number in (1..self.keep).rev() {
-            match std::fs::rename(numbered(&self.path, number), numbered(&self.path, number + 1)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            rename(&numbered(&self.path, number), &numbered(&self.path, number + 1))?;
         }
-        std::fs::rename(&self.path, numbered(&self.path, 1))
+        rename(&self.path, &numbered(&self.path, 1))
     }
+}
+
+/// What is not there needs no new name: somebody else has moved it.
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::rename(from, to).or_else(missing)
+}
+
+fn missing(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 fn numbered(path: &Path, number: u32) -> PathBuf {
@@ -106,7 +112,13 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
 
 impl Opened {
     fn new(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path)?;
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(FILE_MODE)
+            // A named pipe that nobody reads is an error instead of a wait without end; files do not mind.
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)?;
         let metadata = file.metadata()?;
         Ok(Self { file, size: metadata.len(), regular: metadata.is_file(), torn: false })
     }

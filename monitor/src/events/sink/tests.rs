@@ -122,6 +122,19 @@ fn a_file_moved_away_is_opened_anew_when_asked() {
 }
 
 #[test]
+fn a_file_that_somebody_removed_comes_back_with_the_rotation() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("e");
+    let sink = Sink::open(&SinkOptions { rotate_size: 5, ..options(&path) }).unwrap();
+    sink.write(&event(1, 9));
+    wait(&sink, |[written, ..]| written == 1);
+    fs::remove_file(&path).unwrap();
+    sink.write(&event(2, 9));
+    assert!(sink.close(PATIENCE));
+    assert_eq!(lines(&path), [2]);
+}
+
+#[test]
 fn a_full_disk_loses_counted_events_and_each_next_one_is_tried() {
     let sink = Sink::open(&SinkOptions { rotate_size: 1, ..options(Path::new("/dev/full")) }).unwrap();
     for seq in 0..4 {
@@ -218,6 +231,14 @@ fn lines_arrive_whole() {
     let text = reader.join().unwrap();
     assert_eq!(text.lines().map(str::len).collect::<Vec<_>>(), [100_000, 1]);
     assert!(text.ends_with('\n'));
+}
+
+#[test]
+fn a_named_pipe_without_reader_is_an_error_and_no_wait() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    assert!(matches!(Sink::open(&options(&path)), Err(SinkError::File { .. })));
 }
 
 #[test]
