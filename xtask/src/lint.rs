@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{project::Project, step::Step};
 
@@ -34,6 +34,11 @@ pub(crate) fn kernel_clippy(project: &Project) -> Result<()> {
     let places = crate::project::places()?;
     let toolchain = places.toolchain().0.context("no compiler for the kernel programs: cargo xtask setup")?;
     let linker = places.linker().context("bpf-linker is not installed: cargo xtask setup")?;
+    ensure!(
+        toolchain.bin.join("cargo-clippy").is_file(),
+        "{} compiles the kernel programs and has no clippy: rustup component add clippy --toolchain nightly",
+        toolchain.name
+    );
     let mut command = toolchain.cargo("clippy", &linker, &project.root, &project.target.join("ebpf"))?;
     command.args(["--", "-Dwarnings"]);
     Step { what: "cargo clippy", why: "the kernel programs; a warning is an error", remedy: CLIPPY_REMEDY }
@@ -58,7 +63,7 @@ pub(crate) fn deny(project: &Project) -> Result<()> {
         .quiet(command)?;
     }
     let mut command = project.cargo("deny");
-    command.args(["--locked", "check", "bans", "licenses", "sources"]);
+    command.args(["--locked", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"]);
     Step {
         what: "cargo deny check",
         why: "licences, sources and duplicates of dependencies",

@@ -45,12 +45,7 @@ pub(crate) fn setup(purpose: Purpose) -> Result<()> {
 /// Installing went well: is everything there now? A package may lack what an older or newer one has.
 fn verify(purpose: Purpose, took: Duration) -> Result<()> {
     let machine = Machine::look()?;
-    let mut missing = machine.missing(purpose);
-    // Which compiler builds the kernel programs, and so whose clippy is wanted, may have been decided only now.
-    if missing.iter().all(|need| matches!(need.proof, Proof::KernelClippy)) && !missing.is_empty() {
-        bail!("{} has no clippy; `rustup component add clippy` for it", describe(&machine));
-    }
-    if let Some(need) = missing.pop() {
+    if let Some(need) = machine.missing(purpose).first() {
         let (_, passed_over) = machine.places.toolchain();
         bail!(
             "package {} was installed, but what it is for is still missing: it {}\n  compilers looked at: {}",
@@ -99,7 +94,7 @@ fn install_packages(missing: &[Need]) -> Result<()> {
     let install = Step {
         what: "apt-get install",
         why: &format!("the packages above ({})", packages.len()),
-        remedy: "the compiler packages are in Debian 12's security archive: is it in /etc/apt/sources.list? \
+        remedy: "if it was interrupted before: dpkg --configure -a. The compiler packages are in Debian 12's security archive: is it in /etc/apt/sources.list? \
                  Elsewhere: rustup toolchain install nightly --component rust-src && cargo install bpf-linker",
     };
     let mut command = apt(&["install", "--yes", "--no-install-recommends"]);

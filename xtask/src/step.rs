@@ -149,7 +149,12 @@ fn quote(word: &OsStr) -> String {
     if !text.is_empty() && text.chars().all(plain) {
         return text.into_owned();
     }
-    format!("'{}'", text.replace('\'', r"'\''"))
+    // Flags that cargo takes in one variable are divided by a control character.
+    let (dollar, text) = match text.contains('\u{1f}') {
+        true => ("$", text.replace('\\', r"\\").replace('\u{1f}', r"\x1f").replace('\'', r"\'")),
+        false => ("", text.replace('\'', r"'\''")),
+    };
+    format!("{dollar}'{text}'")
 }
 
 #[cfg(test)]
@@ -193,6 +198,9 @@ mod tests {
         let mut command = Command::new("cargo");
         command.args(["build", "it's", ""]).env("FLAGS", "-a -b").env("PATH", "/x").env_remove("GONE");
         assert_eq!(shell(&command), r"FLAGS='-a -b' cargo build 'it'\''s' ''");
+        let mut command = Command::new("cargo");
+        command.env("FLAGS", "--cfg=a=\"b\"\u{1f}-g");
+        assert_eq!(shell(&command), r#"FLAGS=$'--cfg=a="b"\x1f-g' cargo"#);
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! Runs phases one after the other, all of them even if one fails, and sums them up.
 
-use std::time::{Duration, Instant};
+use std::{
+    env,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::{
     daemon, docs, lint,
     needs::Purpose,
-    project::{Project, is_root},
+    project::{Project, is_root, places},
     setup::setup,
     step::{Step, seconds},
     tidy,
@@ -131,7 +134,10 @@ fn kernel_tests(project: &Project, filter: Option<&str>) -> Result<()> {
         );
     }
     let mut command = project.cargo("test");
-    command.args(["--locked", "--package", "monitor-tests"]).args(filter).env("MONITOR_BIN", project.daemon());
+    // Where setup found a program, its user finds it too.
+    let path = env::join_paths(&places()?.path).context("PATH")?;
+    command.args(["--locked", "--package", "monitor-tests"]).args(filter);
+    command.env("MONITOR_BIN", project.daemon()).env("PATH", path);
     Step {
         what: "cargo test",
         why: "the release daemon on the running kernel",
