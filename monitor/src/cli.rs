@@ -39,6 +39,11 @@ pub enum Action {
     Done(Exit),
 }
 
+/// Commit that this program was built from; `unknown` when the build did not tell.
+pub fn revision() -> &'static str {
+    option_env!("MONITOR_REVISION").unwrap_or("unknown")
+}
+
 /// Version and, where the build knows it, revision.
 pub fn version() -> String {
     let revision = option_env!("MONITOR_REVISION").map(|revision| format!(" ({revision})")).unwrap_or_default();

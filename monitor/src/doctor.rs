@@ -1,12 +1,14 @@
 //! `monitor doctor`: what this kernel can do for each signal, found out by really loading and attaching, what is lost
 //! where it cannot, and the remedy.
 
-use std::{fs, io::Write};
+use std::{fs, io::Write, process::ExitCode};
 
 use monitor_common::limits;
 use serde::Serialize;
 
 use crate::{
+    cli::Console,
+    config::Config,
     bpf::{
         BpfError,
         kernel::Kernel,
@@ -251,4 +253,28 @@ fn advice(out: &mut dyn Write, lost: Option<&str>, remedy: Option<&str>) -> std:
         writeln!(out, "      remedy: {remedy}")?;
     }
     Ok(())
+}
+
+/// `monitor doctor`: looks, prints, and returns the exit code for scripts.
+pub fn run(json: bool, config: &Config, console: &mut Console<'_>) -> ExitCode {
+    let settings = Settings {
+        // All of them: a doctor does not spare what is switched off.
+        signals: SIGNALS.iter().map(|signal| signal.name).collect(),
+        slots: config.processes.slots,
+        security_ring: u32::try_from(config.kernel.security_ring).unwrap_or(u32::MAX),
+        telemetry_ring: u32::try_from(config.kernel.telemetry_ring).unwrap_or(u32::MAX),
+        log_level: 0,
+    };
+    let diagnosis = diagnose(&config.kernel.btf, &config.kernel.disable_hooks, &settings);
+    let mut text = Vec::new();
+    let written = if json {
+        serde_json::to_writer_pretty(&mut text, &diagnosis).map_err(std::io::Error::from).and_then(|()| writeln!(text))
+    } else {
+        diagnosis.print(&mut text)
+    };
+    let printed = written.and_then(|()| console.print(&String::from_utf8_lossy(&text)));
+    match printed {
+        Ok(()) => ExitCode::from(diagnosis.exit_code()),
+        Err(_) => console.ended(printed).into(),
+    }
 }

@@ -3,6 +3,10 @@
 use std::{
     fs,
     os::fd::OwnedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -10,6 +14,7 @@ use aya::sys::{Stats, enable_stats};
 use tracing::debug;
 
 use crate::{
+    app::Reloads,
     cli,
     events::{BootClock, Subject},
     metrics::{Families, Kind, Metric},
@@ -68,9 +73,33 @@ static MEASURED: Metric = Metric {
     labels: &[],
 };
 
+static RELOAD_SUCCESSFUL: Metric = Metric {
+    name: "monitor_config_last_reload_successful",
+    help: "1 when the configuration was good at the last reload, or at the start.",
+    kind: Kind::Gauge,
+    labels: &[],
+};
+static RELOAD_TIME: Metric = Metric {
+    name: "monitor_config_last_reload_success_timestamp_seconds",
+    help: "When the configuration was last read and good, Unix time.",
+    kind: Kind::Gauge,
+    labels: &[],
+};
+
 /// What this module publishes.
-pub const METRICS: &[&Metric] =
-    &[&BUILD, &CPU, &RESIDENT, &VIRTUAL, &FDS, &START, &RUNS, &RUN_SECONDS, &MEASURED];
+pub const METRICS: &[&Metric] = &[
+    &BUILD,
+    &CPU,
+    &RESIDENT,
+    &VIRTUAL,
+    &FDS,
+    &START,
+    &RUNS,
+    &RUN_SECONDS,
+    &MEASURED,
+    &RELOAD_SUCCESSFUL,
+    &RELOAD_TIME,
+];
 
 /// How long the kernel programs are measured …
 const WINDOW: Duration = Duration::from_secs(1);
@@ -92,18 +121,20 @@ pub struct Health {
     measured: Duration,
     programs: Vec<ProgramCost>,
     refused: bool,
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        Self::new()
-    }
+    reloads: Arc<Reloads>,
 }
 
 impl Health {
     /// Nothing measured yet.
-    pub fn new() -> Self {
-        Self { measuring: None, next: Instant::now(), measured: Duration::ZERO, programs: Vec::new(), refused: false }
+    pub fn new(reloads: Arc<Reloads>) -> Self {
+        Self {
+            measuring: None,
+            next: Instant::now(),
+            measured: Duration::ZERO,
+            programs: Vec::new(),
+            refused: false,
+            reloads,
+        }
     }
 
     /// Opens and closes the windows of measurement. Call it every second or so.
@@ -151,6 +182,9 @@ impl Health {
             families.counter(&RUN_SECONDS, &[&program.name], program.time.as_secs_f64());
         }
         families.counter(&MEASURED, &[], self.measured.as_secs_f64());
+        let reloads = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
+        families.gauge(&RELOAD_SUCCESSFUL, &[], reloads(&self.reloads.successful));
+        families.gauge(&RELOAD_TIME, &[], reloads(&self.reloads.last_success));
         let Some(own) = Own::read() else { return };
         families.counter(&CPU, &[], own.cpu_ticks as f64 * NS_PER_TICK as f64 / 1e9);
         families.gauge(&RESIDENT, &[], own.resident_pages as f64 * rustix::param::page_size() as f64);

@@ -3,7 +3,11 @@
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
-use monitor::cli::{self, Action, Console, Exit};
+use monitor::{
+    app,
+    cli::{self, Action, Console},
+    doctor,
+};
 
 fn main() -> ExitCode {
     let terminal = io::stdout().is_terminal();
@@ -12,10 +16,8 @@ fn main() -> ExitCode {
     let mut console = Console { out: &mut out, err: &mut err, terminal };
     let exit = match cli::start(std::env::args_os(), std::env::vars_os().collect(), &mut console) {
         Action::Done(exit) => exit,
-        Action::Run(_) | Action::Doctor { .. } => {
-            console.complain("this build has no kernel programs");
-            Exit::UNAVAILABLE
-        }
+        Action::Run(loaded) => return app::run(*loaded),
+        Action::Doctor { json, loaded } => return doctor::run(json, &loaded.config, &mut console),
     };
     exit.into()
 }

@@ -26,9 +26,7 @@ pub const fn blinds(loss: Loss) -> bool {
         | Loss::BlockRequests
         | Loss::BlockDevices
         | Loss::BlockProcesses
-        | Loss::BlockErrors
-        | Loss::ExitThreads
-        | Loss::BlockStale => false,
+        | Loss::BlockErrors => false,
     }
 }
 

@@ -20,6 +20,8 @@ pub enum Sort {
     Start,
     /// Most CPU time first.
     Cpu,
+    /// Most resident memory first.
+    Memory,
     /// Most system calls first.
     Syscalls,
     /// Most TCP bytes, both directions, first.
@@ -30,7 +32,8 @@ pub enum Sort {
 
 impl Sort {
     /// Every order.
-    pub const ALL: [Self; 6] = [Self::Pid, Self::Start, Self::Cpu, Self::Syscalls, Self::Network, Self::Disk];
+    pub const ALL: [Self; 7] =
+        [Self::Pid, Self::Start, Self::Cpu, Self::Memory, Self::Syscalls, Self::Network, Self::Disk];
 
     /// The value of `sort=`.
     pub const fn name(self) -> &'static str {
@@ -38,6 +41,7 @@ impl Sort {
             Self::Pid => "pid",
             Self::Start => "start",
             Self::Cpu => "cpu",
+            Self::Memory => "memory",
             Self::Syscalls => "syscalls",
             Self::Network => "network",
             Self::Disk => "disk",

@@ -34,6 +34,7 @@ use crate::{
         tcp::Tcp,
     },
     slots::Slots,
+    sys,
 };
 
 /// Part of the slots that may turn over before the counters are added up ahead of time.
@@ -96,7 +97,7 @@ impl KernelSide {
     /// Becomes readable when a ring is half full.
     pub fn waker(&self) -> Option<[AsyncFd<OwnedFd>; 2]> {
         let watch = |drain: &Drain| -> std::io::Result<AsyncFd<OwnedFd>> {
-            AsyncFd::new(drain.ring().as_fd().try_clone_to_owned()?)
+            sys::watch(drain.ring().as_fd().try_clone_to_owned()?)
         };
         match (watch(&self.security), watch(&self.telemetry)) {
             (Ok(security), Ok(telemetry)) => Some([security, telemetry]),

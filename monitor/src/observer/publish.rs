@@ -5,7 +5,7 @@ use monitor_common::{loss::Loss, record::Ring};
 use super::Observer;
 use crate::{
     bpf::wall::since_boot,
-    detect::{Ancestor, Context, Finding, LossCount, alert_of_exec, alert_of_observer},
+    detect::{Ancestor, Context, Finding, LossCount, alert_of_exec, alert_of_observer, blinds},
     events::{BootClock, Lost},
     processes::{Process, ProcessId, ProcessTable},
     signals::exec::Exec,
@@ -36,7 +36,7 @@ impl Context for Known<'_> {
     }
 
     fn cgroup(&self) -> Option<&[u8]> {
-        self.process().map(|process| process.cgroup.path.as_ref()).filter(|path| !path.is_empty())
+        self.process().map(|process| &*process.cgroup.path).filter(|path| !path.is_empty())
     }
 
     fn unit(&self) -> Option<&str> {
@@ -85,14 +85,20 @@ impl Observer {
     pub(super) fn report_losses(&mut self) {
         let Some(kernel) = &self.kernel else { return };
         let lost = self.lost();
-        let count = |cause, total| LossCount { cause, total };
-        let counts = [
-            count("security_ring", lost.security_ring),
-            count("telemetry_ring", lost.telemetry_ring),
-            count("arguments_unreadable", kernel.lost(Loss::ExecArgs)),
-            count("security_undecodable", kernel.account(Ring::Security).malformed + kernel.undecodable[0]),
-            count("telemetry_undecodable", kernel.account(Ring::Telemetry).malformed + kernel.undecodable[1]),
-        ];
+        let of_kernel = Loss::ALL.iter().filter(|loss| blinds(**loss)).map(|loss| LossCount {
+            signal: loss.signal(),
+            cause: loss.cause(),
+            total: kernel.lost(*loss),
+        });
+        let of_rings = Ring::ALL.iter().flat_map(|ring| {
+            let account = kernel.account(*ring);
+            let count = |cause, total| LossCount { signal: ring.name(), cause, total };
+            [
+                count("ring_missing", account.missing),
+                count("ring_malformed", account.malformed + kernel.undecodable[*ring as usize]),
+            ]
+        });
+        let counts: Vec<LossCount> = of_kernel.chain(of_rings).collect();
         let mut findings: Vec<Finding> = Vec::new();
         self.engine.on_losses(&counts, since_boot(), &mut findings);
         for finding in findings {

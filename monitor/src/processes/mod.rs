@@ -19,6 +19,7 @@ mod usage;
 
 pub use cgroup::{Cgroup, Container};
 pub use clock::{BootClock, NS_PER_TICK, boot_ns};
+pub use glob::matches_name as glob_matches;
 pub use groups::{GroupId, GroupOptions, GroupRule, Groups};
 pub use metrics::{METRICS, signal_name};
 pub use process::{Comm, Credentials, Exit, Gauges, Image, Process};

@@ -180,6 +180,11 @@ impl Tcp {
         self.by_process.retain(|process, _| known(*process));
     }
 
+    /// Bytes that one process sent and received.
+    pub fn bytes(&self, process: ProcessId) -> [u64; 2] {
+        self.by_process.get(&process).map_or([0; 2], |totals| totals.stats.bytes)
+    }
+
     /// What one process did, for `/api/v1/processes`.
     pub fn describe(&self, process: ProcessId) -> Option<Value> {
         let totals = self.by_process.get(&process)?;

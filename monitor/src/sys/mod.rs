@@ -6,3 +6,16 @@
 mod mapped;
 
 pub use mapped::MappedArray;
+
+use std::{io, os::fd::OwnedFd};
+
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// Makes a descriptor something that can be waited for. Must be called inside a tokio runtime.
+///
+/// # Errors
+/// What epoll_ctl(2) says.
+pub fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` gives the same open descriptor for as long as it lives, which is as long as the result.
+    unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(|error| error.into_parts().1)
+}

@@ -218,6 +218,11 @@ impl Syscalls {
         self.by_process.retain(|process, _| known(*process));
     }
 
+    /// How many calls one process made.
+    pub fn calls(&self, process: ProcessId) -> u64 {
+        self.by_process.get(&process).map_or(0, |totals| totals.calls())
+    }
+
     /// What one process did, for `/api/v1/processes`.
     pub fn describe(&self, process: ProcessId) -> Option<Value> {
         let totals = self.by_process.get(&process)?;

@@ -1,0 +1,280 @@
+//! `monitor run`: builds everything, runs it, stops it.
+//!
+//! The order matters. What can fail for a reason that the operator can mend (rules, output, address) comes before
+//! anything touches the kernel. Two runtimes: the pipeline has a thread of its own, so that no peer of the HTTP server
+//! can hold it up, nor the other way round.
+
+mod api;
+mod reload;
+mod service;
+
+use std::{
+    os::fd::AsFd as _,
+    process::ExitCode,
+    sync::{Arc, atomic::AtomicU64},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use aya_log::EbpfLogger;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, oneshot, watch},
+};
+use tracing::{debug, error, info, warn};
+
+use crate::{
+    bpf::BpfError,
+    cli::Exit,
+    config::{Config, Loaded, Output},
+    detect::RuleSettings,
+    events::{Sink, SinkOptions, Store},
+    health::Health,
+    http, logging,
+    observer::{self, KernelSide, Observer},
+    sys,
+};
+
+use api::Api;
+use reload::Reloader;
+pub use reload::Reloads;
+
+/// Questions that may wait for the pipeline; more are answered "not available".
+const QUERIES: usize = 64;
+/// How long waiting events have to get out at the end.
+const LAST_EVENTS: Duration = Duration::from_millis(300);
+
+/// Runs the daemon until it is told to stop.
+pub fn run(loaded: Loaded) -> ExitCode {
+    match start(loaded) {
+        Ok(()) => Exit::OK.into(),
+        Err(stop) => {
+            // The log may not be there yet, and the reason must be read in any case.
+            eprintln!("monitor: {:#}", stop.error);
+            stop.exit.into()
+        }
+    }
+}
+
+/// Why the daemon cannot go on.
+struct Stop {
+    exit: Exit,
+    error: anyhow::Error,
+}
+
+impl Stop {
+    fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
+        Self { exit, error: error.into() }
+    }
+}
+
+fn failed(error: impl Into<anyhow::Error>) -> Stop {
+    Stop::new(Exit::FAILURE, error)
+}
+
+fn start(loaded: Loaded) -> Result<(), Stop> {
+    let log = logging::init(&loaded.config.log).map_err(failed)?;
+    let config = loaded.config.clone();
+    let rules = rules(&config).map_err(|error| Stop::new(Exit::CONFIG, error))?;
+    let sink = Arc::new(Sink::open(&sink_options(&config)).map_err(failed)?);
+    let store = Arc::new(store(&config));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("monitor-http")
+        .enable_all()
+        .build()
+        .context("start the threads of the HTTP server")
+        .map_err(failed)?;
+    let listener = runtime.block_on(http::bind(&config.http.listen.to_string())).map_err(failed)?;
+    let kernel = kernel_side(&config)?;
+
+    let heartbeat = Arc::new(AtomicU64::new(0));
+    let reloads = Arc::new(Reloads::default());
+    let (stop, stopping) = watch::channel(false);
+    let (queries, asked) = mpsc::channel(QUERIES);
+    let signals = api::signals(&config, kernel.as_ref());
+    let parts = Parts {
+        config: config.clone(),
+        rules,
+        kernel,
+        store: Arc::clone(&store),
+        sink: Arc::clone(&sink),
+        reloads: Arc::clone(&reloads),
+        heartbeat: Arc::clone(&heartbeat),
+    };
+    let (ended, pipeline_ended) = oneshot::channel();
+    let pipeline = {
+        let stopping = stopping.clone();
+        thread::Builder::new()
+            .name("monitor-observe".to_owned())
+            .spawn(move || {
+                let result = parts.run(asked, stopping);
+                let _ = ended.send(());
+                result
+            })
+            .context("start the observing thread")
+            .map_err(failed)?
+    };
+    let (reload, reload_asked) = mpsc::channel(1);
+    let api = Arc::new(Api::new(queries.clone(), Arc::clone(&store), Arc::clone(&heartbeat), reload, signals));
+    let state = http::State::new(api, http_options(&config)).map_err(failed)?;
+    let reloader = Reloader { started: loaded.clone(), latest: loaded, log, state: state.clone(), queries, sink: Arc::clone(&sink), reloads };
+    let result = runtime.block_on(serve(listener, state, reloader, reload_asked, heartbeat, pipeline_ended, stop));
+
+    let asked = Instant::now();
+    let observed = pipeline.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the observing thread panicked")));
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    if !sink.close(LAST_EVENTS) {
+        warn!("some events could not be written any more; monitor_events_lost_total had counted them");
+    }
+    debug!(milliseconds = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX), "stopped");
+    observed.map_err(failed)?;
+    result.map_err(failed)
+}
+
+/// Everything that moves into the observing thread.
+struct Parts {
+    config: Config,
+    rules: RuleSettings,
+    kernel: Option<KernelSide>,
+    store: Arc<Store>,
+    sink: Arc<Sink>,
+    reloads: Arc<Reloads>,
+    heartbeat: Arc<AtomicU64>,
+}
+
+impl Parts {
+    fn run(mut self, queries: mpsc::Receiver<observer::Query>, stopping: watch::Receiver<bool>) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async move {
+            if let Some(kernel) = &mut self.kernel {
+                follow_kernel_log(kernel);
+            }
+            let health = Health::new(self.reloads);
+            let config = Box::new(self.config);
+            let observer =
+                Observer::new(config, &self.rules, self.kernel, self.store, self.sink, health, self.heartbeat);
+            observer.run(queries, stopping).await;
+        });
+        Ok(())
+    }
+}
+
+/// Carries the kernel programs' own log into ours.
+fn follow_kernel_log(kernel: &mut KernelSide) {
+    let mut logger = match EbpfLogger::init(&mut kernel.loaded.ebpf) {
+        Ok(logger) => logger,
+        Err(error) => return debug!(%error, "the kernel programs have no log"),
+    };
+    match logger.as_fd().try_clone_to_owned().and_then(sys::watch) {
+        Ok(readable) => {
+            tokio::spawn(async move {
+                while let Ok(mut guard) = readable.readable().await {
+                    guard.clear_ready();
+                    logger.flush();
+                }
+            });
+        }
+        Err(error) => warn!(%error, "the kernel programs' log cannot be read"),
+    }
+}
+
+fn rules(config: &Config) -> anyhow::Result<RuleSettings> {
+    RuleSettings::load(&config.rules.directory, &config.rules.disable).map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(|error| format!("\n  {error}")).collect();
+        anyhow::anyhow!("the rules have {} mistake(s):{}", errors.len(), lines.concat())
+    })
+}
+
+fn sink_options(config: &Config) -> SinkOptions {
+    SinkOptions {
+        output: match config.events.output {
+            Output::Stdout => crate::events::Output::Stdout,
+            Output::File => crate::events::Output::File,
+            Output::None => crate::events::Output::None,
+        },
+        file: config.events.file.clone(),
+        rotate_size: config.events.rotate_size,
+        rotate_keep: config.events.rotate_keep,
+    }
+}
+
+fn store(config: &Config) -> Store {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Store::new(config.events.store as usize).with_host(host)
+}
+
+fn http_options(config: &Config) -> http::Options {
+    http::Options {
+        reload: config.http.reload,
+        max_connections: config.http.max_connections as usize,
+        ..http::Options::default()
+    }
+}
+
+/// The kernel programs; `None` when this kernel can have none, which leaves the host's own numbers.
+fn kernel_side(config: &Config) -> Result<Option<KernelSide>, Stop> {
+    let signals = &config.signals;
+    if !(signals.process || signals.syscalls || signals.tcp || signals.block_io) {
+        info!("all kernel signals are off by configuration; execs are observed for the rules");
+    }
+    match observer::attach(config) {
+        Ok(kernel) => Ok(Some(kernel)),
+        Err(error @ (BpfError::NoBtf { .. } | BpfError::BadBtf { .. })) => {
+            error!("{error}. Only the host's own numbers are observed");
+            Ok(None)
+        }
+        Err(error @ BpfError::Permission(_)) => Err(Stop::new(Exit::NO_PRIVILEGE, error)),
+        Err(error) => Err(Stop::new(Exit::UNAVAILABLE, error)),
+    }
+}
+
+/// Serves until a signal comes or the pipeline ends by itself, which it never should.
+async fn serve(
+    listener: TcpListener,
+    state: http::State,
+    mut reloader: Reloader,
+    mut reload_asked: mpsc::Receiver<oneshot::Sender<Result<String, String>>>,
+    heartbeat: Arc<AtomicU64>,
+    mut pipeline_ended: oneshot::Receiver<()>,
+    stop: watch::Sender<bool>,
+) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let address = listener.local_addr()?;
+    let server = tokio::spawn(http::serve(listener, state, stop.subscribe()));
+    info!("metrics: http://{address}/metrics");
+    info!("events:  http://{address}/api/v1/events and /api/v1/events/stream");
+    info!("health:  http://{address}/-/healthy and /-/ready");
+    service::ready(&format!("metrics at http://{address}/metrics"));
+    let watchdog = tokio::spawn(service::watchdog(heartbeat));
+    let result = loop {
+        tokio::select! {
+            _ = terminate.recv() => { info!("SIGTERM: stops"); break Ok(()) }
+            _ = interrupt.recv() => { info!("SIGINT: stops"); break Ok(()) }
+            _ = hangup.recv() => {
+                service::reloading();
+                // The log says what came of it.
+                let _ = reloader.reload().await;
+                service::ready(&format!("metrics at http://{address}/metrics"));
+            }
+            Some(answer) = reload_asked.recv() => {
+                let _ = answer.send(reloader.reload().await);
+            }
+            _ = &mut pipeline_ended => {
+                error!("the observing thread ended by itself");
+                break Err(anyhow::anyhow!("the observing thread ended by itself; its error is in the log"));
+            }
+        }
+    };
+    service::stopping();
+    watchdog.abort();
+    let _ = stop.send(true);
+    if let Err(error) = server.await {
+        error!(%error, "the HTTP server ended in disorder");
+    }
+    result
+}

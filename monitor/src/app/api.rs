@@ -1,0 +1,125 @@
+//! What the HTTP server asks, passed on to the pipeline.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use prometheus::proto::MetricFamily;
+use tokio::sync::{mpsc, oneshot};
+
+use super::service;
+use crate::{
+    bpf::loader,
+    cli,
+    config::Config,
+    events::Store,
+    http::{Answer, Backend, ProcessQuery, SignalState, SignalStatus, Status, Unavailable},
+    observer::{KernelSide, Query},
+    signals::SIGNALS,
+};
+
+/// Asks for a reload; the answer tells what changed, or what is wrong.
+type ReloadRequest = oneshot::Sender<Result<String, String>>;
+
+/// The rest of the daemon, as the HTTP server sees it.
+pub(super) struct Api {
+    queries: mpsc::Sender<Query>,
+    store: Arc<Store>,
+    heartbeat: Arc<AtomicU64>,
+    reload: mpsc::Sender<ReloadRequest>,
+    signals: Vec<SignalStatus>,
+    since: Instant,
+}
+
+impl Api {
+    pub(super) fn new(
+        queries: mpsc::Sender<Query>,
+        store: Arc<Store>,
+        heartbeat: Arc<AtomicU64>,
+        reload: mpsc::Sender<ReloadRequest>,
+        signals: Vec<SignalStatus>,
+    ) -> Self {
+        Self { queries, store, heartbeat, reload, signals, since: Instant::now() }
+    }
+}
+
+impl Backend for Api {
+    fn metrics(&self) -> Answer<'_, Vec<MetricFamily>> {
+        Box::pin(async {
+            let (to, answer) = oneshot::channel();
+            if self.queries.send(Query::Metrics(to)).await.is_err() {
+                return Vec::new();
+            }
+            answer.await.unwrap_or_default()
+        })
+    }
+
+    fn processes(&self, query: ProcessQuery) -> Answer<'_, Result<serde_json::Value, Unavailable>> {
+        Box::pin(async move {
+            let (to, answer) = oneshot::channel();
+            let gone = || Unavailable("the pipeline has stopped".to_owned());
+            self.queries.send(Query::Processes(query, to)).await.map_err(|_| gone())?;
+            answer.await.map_err(|_| gone())
+        })
+    }
+
+    fn reload(&self) -> Answer<'_, Result<String, String>> {
+        Box::pin(async {
+            let (to, answer) = oneshot::channel();
+            let gone = || "the daemon is stopping".to_owned();
+            self.reload.send(to).await.map_err(|_| gone())?;
+            answer.await.map_err(|_| gone())?
+        })
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            revision: cli::revision().to_owned(),
+            uptime_seconds: self.since.elapsed().as_secs_f64(),
+            signals: self.signals.clone(),
+        }
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        if self.heartbeat.load(Ordering::Relaxed) == 0 {
+            return Err("the pipeline is starting".to_owned());
+        }
+        if service::alive(&self.heartbeat) { Ok(()) } else { Err("the pipeline hangs".to_owned()) }
+    }
+
+    fn events(&self) -> &Store {
+        &self.store
+    }
+}
+
+/// The state of every signal, which does not change while the daemon runs.
+pub(super) fn signals(config: &Config, kernel: Option<&KernelSide>) -> Vec<SignalStatus> {
+    let off = |reason: &str| (SignalState::Off, Some(reason.to_owned()));
+    let of = |name: &str| match kernel {
+        _ if name == "host" => {
+            if config.signals.host { (SignalState::On, None) } else { off("off by signals.host") }
+        }
+        None => off("the kernel programs could not be loaded; see the log, or run `monitor doctor`"),
+        Some(kernel) => {
+            let report = kernel.loaded.signals.iter().find(|report| report.signal == name);
+            match report.map(|report| &report.state) {
+                Some(loader::SignalState::Full) => (SignalState::On, None),
+                Some(loader::SignalState::Degraded(lost)) => (SignalState::Partial, Some(format!("lost: {lost}"))),
+                Some(loader::SignalState::Off(reason)) => (SignalState::Off, Some(reason.clone())),
+                None => off("unknown to the loader"),
+            }
+        }
+    };
+    SIGNALS
+        .iter()
+        .map(|signal| {
+            let (state, reason) = of(signal.name);
+            SignalStatus { name: signal.name.to_owned(), state, reason }
+        })
+        .collect()
+}
