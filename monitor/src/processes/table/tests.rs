@@ -62,8 +62,8 @@ fn a_process_of_five_milliseconds_is_counted_in_full_and_once() {
     assert_eq!(value(&table, "monitor_process_cpu_seconds_total", &["x", "user"]), Some(0.004));
     assert_eq!(value(&table, "monitor_process_read_bytes_total", &["x"]), Some(1_000.0));
     assert_eq!(value(&table, "monitor_process_exits_total", &["x", "ok"]), Some(1.0));
-    assert_eq!(value(&table, "monitor_process_count", &["x"]), None);
-    assert_eq!(value(&table, "monitor_process_count", &["sh"]), Some(1.0));
+    assert_eq!(value(&table, "monitor_processes", &["x"]), None);
+    assert_eq!(value(&table, "monitor_processes", &["sh"]), Some(1.0));
 }
 
 #[test]
