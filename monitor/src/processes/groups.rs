@@ -107,9 +107,8 @@ impl Groups {
         groups
     }
 
-    /// Takes over a new configuration. Processes keep their group until they next exec; visibility follows at the next
-    /// [`Self::rebalance`].
-    pub fn set_options(&mut self, options: GroupOptions) {
+    /// Takes over a new configuration. Visibility follows at the next [`Self::rebalance`].
+    pub(super) fn set_options(&mut self, options: GroupOptions) {
         self.options = options;
     }
 

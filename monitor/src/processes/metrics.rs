@@ -40,7 +40,7 @@ metrics! {
         "Open file descriptors of the group's processes, at most 15 seconds old.";
     THREADS: Gauge "monitor_process_threads" ["group"]
         "Threads of the group's processes.";
-    COUNT: Gauge "monitor_process_count" ["group"]
+    COUNT: Gauge "monitor_processes" ["group"]
         "Living processes in the group.";
     OLDEST: Gauge "monitor_process_oldest_start_timestamp_seconds" ["group"]
         "When the oldest living process of the group was started.";

@@ -8,6 +8,9 @@ use crate::signals::exec::Exec;
 /// Most argument bytes that the table keeps of one program; all of them, up to 32 KiB, are in the event of its exec.
 pub(super) const ARGS: usize = 4 << 10;
 
+/// … and of one that has ended: many may end within the time that ended ones are kept.
+const ARGS_ENDED: usize = 512;
+
 /// The name a thread gives itself, at most 15 bytes.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Comm([u8; 16]);
@@ -54,7 +57,7 @@ pub struct Credentials {
 pub struct Image {
     /// Absolute path of the program; a memfd is `memfd:NAME`; empty: a kernel thread, or not known.
     pub exe: Box<[u8]>,
-    /// The first [4 KiB](Self::args_cut) of the arguments, each followed by a zero byte.
+    /// The first 4 KiB of the arguments, 512 bytes once the process has ended, each argument followed by a zero byte.
     pub args: Box<[u8]>,
     /// True length of all arguments with their terminators, bytes. Of a process that is older than the daemon and has
     /// more than 4 KiB it is not known, and this is 4 KiB.
@@ -230,6 +233,16 @@ impl Process {
             slow_ns: 0,
             missing_ns: None,
             ending: None,
+        }
+    }
+
+    /// Keeps less of the arguments, unless others share them: then a shorter copy would be more.
+    pub(super) fn shrink(&mut self) {
+        if self.image.args.len() > ARGS_ENDED
+            && let Some(image) = Arc::get_mut(&mut self.image)
+        {
+            image.args = image.args[..ARGS_ENDED].into();
+            image.args_cut = true;
         }
     }
 

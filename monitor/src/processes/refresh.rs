@@ -19,7 +19,7 @@ impl ProcessTable {
     /// Looks at up to `limit` living processes in `/proc`, where the last call stopped: what they use, and whether they
     /// are still there. True: that was the last of them, the next call begins anew.
     ///
-    /// Two or three files are read of each process, about 30 µs; call it in slices, so that a host with thousands of
+    /// Two or three files are read of each process, about 10 µs; call it in slices, so that a host with thousands of
     /// processes does not keep the rings waiting.
     pub fn refresh(&mut self, now_ns: u64, limit: usize) -> bool {
         self.clock.refresh();

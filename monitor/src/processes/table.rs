@@ -1,25 +1,24 @@
 //! The table of processes, living and recently ended.
 
+mod records;
+mod room;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
 
-use monitor_common::{
-    record::ProcessKey,
-    signals::process::{ExitRecord, ForkRecord},
-};
+use monitor_common::record::ProcessKey;
 
 use super::{
-    BootClock, Exit, GroupId, Groups, Image, Process, ProcessId, boot_ns,
+    BootClock, Credentials, GroupId, GroupOptions, Groups, Image, Process, ProcessId, boot_ns,
     cgroup::CgroupCache,
     groups::Naming,
     metrics::Totals,
-    process::{ARGS, Credentials, Ending},
+    process::ARGS,
     procfs::{self, Snapshot},
 };
-use crate::signals::exec::Exec;
 
 /// Most ancestors that are told: more is a chain somebody made to hide something behind, or to fill memory.
 const ANCESTORS: usize = 16;
@@ -172,6 +171,16 @@ impl ProcessTable {
         Ok(self.entries.len().saturating_sub(known))
     }
 
+    /// Takes over a new configuration of groups; every process is put in the group that it now belongs to.
+    pub fn set_group_options(&mut self, options: GroupOptions) {
+        self.groups.set_options(options);
+        let ids: Vec<ProcessId> = self.entries.keys().copied().collect();
+        let now_ns = boot_ns();
+        for id in ids {
+            self.regroup(id, now_ns);
+        }
+    }
+
     /// The process as the table knows it.
     pub fn get(&self, id: ProcessId) -> Option<&Process> {
         self.entries.get(&id)
@@ -245,142 +254,6 @@ impl ProcessTable {
         self.repairs[repair as usize]
     }
 
-    /// A process was created.
-    pub fn on_fork(&mut self, record: &ForkRecord) {
-        let (id, parent) = (ProcessId::from_key(record.child), ProcessId::from_key(record.parent));
-        if self.excluded(id.pid) {
-            return;
-        }
-        let now_ns = record.header.time_ns;
-        self.ensure(parent, now_ns);
-        if let Some(group) = self.entries.get(&parent).map(|process| process.group) {
-            self.totals.fork(&mut self.groups, group);
-        }
-        self.ensure_bare(id, now_ns);
-        self.set_parent(id, parent);
-        let Some(process) = self.entries.get_mut(&id) else { return };
-        process.started_ns = record.child.start_ns;
-        if process.comm.as_bytes().is_empty() {
-            process.comm = record.comm[..].into();
-        }
-        self.inherit(id);
-    }
-
-    /// A process replaced its program by another.
-    pub fn on_exec(&mut self, exec: &Exec) {
-        let id = ProcessId::from_key(exec.process);
-        if self.excluded(id.pid) {
-            return;
-        }
-        let parent = ProcessId::from_key(exec.parent);
-        self.ensure_bare(id, exec.time_ns);
-        // The fork record knows better: by now the true parent may be gone and the process init's.
-        if self.entries.get(&id).is_some_and(|process| process.parent.is_none()) {
-            self.ensure(parent, exec.time_ns);
-            self.set_parent(id, parent);
-            self.inherit(id);
-        }
-        let cgroup = self.cgroups.by_id(id, (exec.cgroup_id, exec.cgroup_set), exec.time_ns);
-        let Some(process) = self.entries.get_mut(&id) else { return };
-        // Two rings: an older exec may come after a newer one was learned from /proc, but not after a newer record.
-        process.image = Arc::new(Image::of_exec(exec));
-        process.comm = exec.comm.as_slice().into();
-        process.credentials =
-            Credentials { uid: exec.uid, euid: exec.euid, gid: exec.gid, egid: exec.egid, loginuid: exec.loginuid };
-        process.started_ns = exec.process.start_ns;
-        process.exec_ns = Some(exec.time_ns);
-        process.execs = process.execs.saturating_add(1);
-        process.kernel_thread = false;
-        process.seen_ns = process.seen_ns.max(exec.time_ns);
-        if let Some(cgroup) = cgroup {
-            process.cgroup = cgroup;
-        }
-        let group = self.regroup(id, exec.time_ns);
-        self.totals.start(&mut self.groups, group);
-    }
-
-    /// A process ended.
-    pub fn on_exit(&mut self, record: &ExitRecord) {
-        let id = ProcessId::from_key(record.process);
-        if self.excluded(id.pid) {
-            return;
-        }
-        let time_ns = record.header.time_ns;
-        let new = self.ensure_bare(id, time_ns);
-        let Some(process) = self.entries.get_mut(&id) else { return };
-        process.started_ns = record.process.start_ns;
-        if new {
-            process.comm = record.comm[..].into();
-            self.regroup(id, time_ns);
-        }
-        self.end(id, Exit { time_ns, status: Some(record.status) }, Ending::Record(*record));
-    }
-
-    /// Marks an entry as ended. What it used is counted by [`Self::settle`].
-    pub(super) fn end(&mut self, id: ProcessId, exit: Exit, ending: Ending) {
-        let Some(process) = self.entries.get_mut(&id) else { return };
-        if let Some(before) = process.exit {
-            // A record that comes after the end was noticed in /proc knows more; nothing else does.
-            if before.status.is_some() || exit.status.is_none() {
-                return;
-            }
-            self.exited.remove(&(before.time_ns, id));
-            self.ancestors.remove(&(before.time_ns, id));
-        }
-        let ending = match ending {
-            Ending::Record(record) if process.exit.is_some() && process.ending.is_none() => Ending::Late(record),
-            ending => ending,
-        };
-        process.exit = Some(exit);
-        process.gauges = super::process::Gauges::default();
-        process.seen_ns = process.seen_ns.max(exit.time_ns);
-        if process.ending.replace(Box::new(ending)).is_none() {
-            self.settling[1].push(id);
-        }
-        self.exited.insert((exit.time_ns, id));
-    }
-
-    /// Adds up the ends that came before the previous call. Call it once in each round of draining both rings: then the
-    /// exec of a process is known before its end is counted, in the group it belongs to.
-    pub fn settle(&mut self) {
-        let [previous, recent] = &mut self.settling;
-        let due = std::mem::replace(previous, std::mem::take(recent));
-        for id in due {
-            self.count_end(id);
-        }
-    }
-
-    fn count_end(&mut self, id: ProcessId) {
-        let Some(process) = self.entries.get_mut(&id) else { return };
-        let Some(ending) = process.ending.take() else { return };
-        let untimed = untimed(process, self.baseline_ticks);
-        self.totals.end(&mut self.groups, process, &ending, untimed);
-        if matches!(*ending, Ending::Lost) {
-            self.repairs[Repair::Exit as usize] += 1;
-        }
-    }
-
-    /// Forgets ended processes whose time is up, except those that a process still known descends from. Call it every
-    /// second or so.
-    pub fn expire(&mut self, now_ns: u64) {
-        let keep_ns = u64::try_from(self.options.keep_exited.as_nanos()).unwrap_or(u64::MAX);
-        while let Some(&(time_ns, id)) = self.exited.first()
-            && now_ns.saturating_sub(time_ns) >= keep_ns
-        {
-            self.exited.remove(&(time_ns, id));
-            if self.entries.get(&id).is_some_and(|process| process.children > 0) {
-                self.ancestors.insert((time_ns, id));
-            } else {
-                self.remove(id, Removal::Expired);
-            }
-        }
-        while self.ancestors.len() > self.options.capacity / ANCESTORS_PART
-            && let Some((_, id)) = self.ancestors.pop_first()
-        {
-            self.remove(id, Removal::Ancestor);
-        }
-    }
-
     fn excluded(&self, pid: u32) -> bool {
         pid == 0 || self.options.exclude == Some(pid)
     }
@@ -444,74 +317,6 @@ impl ProcessTable {
         Some((id, snapshot.stat.parent))
     }
 
-    /// Links a process from `/proc` to its parent, of which only the pid is known.
-    pub(super) fn link_pid(&mut self, id: ProcessId, parent: u32) {
-        if let Some(&parent) = self.by_pid.get(&parent) {
-            self.set_parent(id, parent);
-        }
-    }
-
-    fn insert(&mut self, process: Process) {
-        while !self.entries.is_empty() && self.entries.len() >= self.options.capacity {
-            self.evict();
-        }
-        let id = process.id;
-        self.groups.join("_unknown", process.seen_ns);
-        self.entries.insert(id, process);
-        let latest = self.by_pid.entry(id.pid).or_insert(id);
-        let older = std::mem::replace(latest, (*latest).max(id));
-        if older < id && self.entries.get(&older).is_some_and(Process::alive) {
-            // Its pid is another's, so it has ended; its record may still come.
-            let time_ns = id.start_ticks.saturating_mul(super::NS_PER_TICK);
-            self.end(older, Exit { time_ns, status: None }, Ending::Lost);
-        }
-    }
-
-    /// Notes who forked a process. What cannot be (a parent younger than its child, a circle) is left out.
-    fn set_parent(&mut self, id: ProcessId, parent: ProcessId) {
-        let circle = parent == id || self.ancestors(parent).any(|process| process.id == id);
-        if parent.pid == 0 || parent.start_ticks > id.start_ticks || circle {
-            return;
-        }
-        let Some(process) = self.entries.get(&id) else { return };
-        if process.parent == Some(parent) && process.linked {
-            return;
-        }
-        let before = process.parent.filter(|_| process.linked);
-        let linked = self.entries.get_mut(&parent).map(|entry| entry.children = entry.children.saturating_add(1));
-        if let Some(process) = self.entries.get_mut(&id) {
-            process.parent = Some(parent);
-            process.linked = linked.is_some();
-        }
-        if let Some(before) = before {
-            self.unlink(before);
-        }
-    }
-
-    /// One child less. True: it was kept for that child only.
-    fn unlink(&mut self, parent: ProcessId) -> bool {
-        let Some(process) = self.entries.get_mut(&parent) else { return false };
-        process.children = process.children.saturating_sub(1);
-        let kept = process.exit.is_some_and(|exit| self.ancestors.contains(&(exit.time_ns, parent)));
-        process.children == 0 && kept
-    }
-
-    /// A process that has not executed anything yet is what its parent is.
-    fn inherit(&mut self, id: ProcessId) {
-        let Some(child) = self.entries.get(&id) else { return };
-        let Some(parent) = child.parent.and_then(|parent| self.entries.get(&parent)) else { return };
-        if child.execs > 0 || !child.image.exe.is_empty() || child.kernel_thread {
-            return;
-        }
-        let (image, cgroup) = (Arc::clone(&parent.image), Arc::clone(&parent.cgroup));
-        let (credentials, kernel_thread) = (parent.credentials, parent.kernel_thread);
-        let Some(child) = self.entries.get_mut(&id) else { return };
-        (child.image, child.cgroup) = (image, cgroup);
-        (child.credentials, child.kernel_thread) = (credentials, kernel_thread);
-        let seen_ns = child.seen_ns;
-        self.regroup(id, seen_ns);
-    }
-
     /// Finds the group again after something it depends on has changed.
     pub(super) fn regroup(&mut self, id: ProcessId, now_ns: u64) -> GroupId {
         let Some(process) = self.entries.get_mut(&id) else { return GroupId::UNKNOWN };
@@ -526,54 +331,6 @@ impl ProcessTable {
             self.groups.leave(before);
         }
         process.group
-    }
-
-    /// Makes room for one: the first to end goes first, then the ancestor that ended first, then living processes
-    /// without children that nothing was heard of for longest, then any.
-    fn evict(&mut self) {
-        let childless = self
-            .exited
-            .iter()
-            .take(ANCESTORS)
-            .find(|(_, id)| self.entries.get(id).is_some_and(|process| process.children == 0));
-        if let Some(&(_, id)) = childless.or_else(|| self.exited.first()) {
-            return self.remove(id, Removal::Exited);
-        }
-        if let Some(&(_, id)) = self.ancestors.first() {
-            return self.remove(id, Removal::Ancestor);
-        }
-        let mut living: Vec<(bool, u64, ProcessId)> =
-            self.entries.values().map(|process| (process.children > 0, process.seen_ns, process.id)).collect();
-        let count = (self.options.capacity / EVICT_PART).clamp(1, living.len().max(1));
-        if count < living.len() {
-            living.select_nth_unstable(count);
-        }
-        for (_, _, id) in living.into_iter().take(count) {
-            self.remove(id, Removal::Living);
-        }
-    }
-
-    /// Removes an entry, and then those of its ancestors that were kept for it only.
-    fn remove(&mut self, id: ProcessId, reason: Removal) {
-        let mut next = Some((id, reason));
-        while let Some((id, reason)) = next.take() {
-            self.count_end(id);
-            let Some(process) = self.entries.remove(&id) else { return };
-            self.removals[reason as usize] += 1;
-            self.groups.leave(process.group);
-            if let Some(exit) = process.exit {
-                self.exited.remove(&(exit.time_ns, id));
-                self.ancestors.remove(&(exit.time_ns, id));
-            }
-            if self.by_pid.get(&id.pid) == Some(&id) {
-                self.by_pid.remove(&id.pid);
-            }
-            if let Some(parent) = process.parent.filter(|_| process.linked)
-                && self.unlink(parent)
-            {
-                next = Some((parent, Removal::Expired));
-            }
-        }
     }
 
     /// Deals the places of groups out again and drops the totals of those that lost theirs; they are returned, so that

@@ -1,7 +1,10 @@
 use std::process::{Command, Stdio};
 
+use monitor_common::signals::process::ExitRecord;
+
 use super::*;
 use crate::processes::testing::{SECOND, exec, exec_of, exit, exit_of, fork, id, key, settle, table, value};
+use crate::processes::{Exit, process::Ending};
 
 fn pids(table: &ProcessTable, id: ProcessId) -> Vec<u32> {
     table.ancestors(id).map(|process| process.id.pid - 5_000_000).collect()
@@ -62,8 +65,8 @@ fn a_process_of_five_milliseconds_is_counted_in_full_and_once() {
     assert_eq!(value(&table, "monitor_process_cpu_seconds_total", &["x", "user"]), Some(0.004));
     assert_eq!(value(&table, "monitor_process_read_bytes_total", &["x"]), Some(1_000.0));
     assert_eq!(value(&table, "monitor_process_exits_total", &["x", "ok"]), Some(1.0));
-    assert_eq!(value(&table, "monitor_process_count", &["x"]), None);
-    assert_eq!(value(&table, "monitor_process_count", &["sh"]), Some(1.0));
+    assert_eq!(value(&table, "monitor_processes", &["x"]), None);
+    assert_eq!(value(&table, "monitor_processes", &["sh"]), Some(1.0));
 }
 
 #[test]
@@ -72,7 +75,7 @@ fn an_end_is_counted_only_after_a_round_in_which_its_exec_could_come() {
     fork(&mut table, 1, 2);
     exit(&mut table, 2);
     table.settle();
-    assert_eq!(value(&table, "monitor_process_exits_total", &["_unknown", "ok"]), None);
+    assert_eq!(value(&table, "monitor_process_exits_total", &["_unknown", "ok"]), Some(0.0));
     exec(&mut table, 1, 2, "/tmp/x");
     table.settle();
     assert_eq!(value(&table, "monitor_process_exits_total", &["x", "ok"]), Some(1.0));
@@ -263,10 +266,61 @@ fn long_arguments_are_cut_but_their_length_is_told() {
 }
 
 #[test]
+fn ended_processes_keep_less_of_their_arguments() {
+    let mut table = table(10);
+    let mut record = exec_of(&table, 0, 1, "/bin/x");
+    record.args = vec![vec![b'y'; 3_000]];
+    record.args_length = 3_001;
+    table.on_exec(&record);
+    exec(&mut table, 0, 3, "/bin/y");
+    fork(&mut table, 1, 2);
+    exit(&mut table, 2);
+    settle(&mut table);
+    let args = |table: &ProcessTable, n| {
+        let image = &table.get(id(table, n)).unwrap().image;
+        (image.args.len(), image.args_length, image.args_cut)
+    };
+    assert_eq!(args(&table, 2), (3_001, 3_001, false), "its parent has them anyway");
+    table.expire(u64::MAX);
+    exit(&mut table, 1);
+    settle(&mut table);
+    assert_eq!(args(&table, 1), (512, 3_001, true));
+}
+
+#[test]
+fn a_late_record_of_an_older_process_with_the_pid_does_not_make_it_live() {
+    let mut table = table(10);
+    let mut newer = exec_of(&table, 0, 2, "/bin/newer");
+    newer.process.tgid = key(&table, 1).tgid;
+    table.on_exec(&newer);
+    exec(&mut table, 0, 1, "/bin/older");
+    assert_eq!(table.find(newer.process.tgid).unwrap().id, ProcessId::from_key(newer.process));
+    assert_eq!(table.get(id(&table, 1)).unwrap().exit.map(|exit| exit.status), Some(None));
+}
+
+#[test]
+fn a_new_configuration_puts_everybody_in_the_right_group() {
+    let mut table = table(10);
+    exec(&mut table, 0, 1, "/usr/bin/postgres");
+    exec(&mut table, 0, 2, "/bin/sh");
+    let rules = vec![super::super::GroupRule { name: "database".into(), exe: vec!["postgres".into()] }];
+    table.set_group_options(GroupOptions { rules, ..GroupOptions::default() });
+    let name = |n| table.groups().name_of(table.group_of(key(&table, n))).unwrap();
+    assert_eq!((name(1), name(2)), ("database", "sh"));
+}
+
+#[test]
+fn a_fork_of_an_unknown_parent_counts_as_unknown() {
+    let mut table = table(10);
+    fork(&mut table, 1, 2);
+    assert_eq!(value(&table, "monitor_process_forks_total", &["_unknown"]), Some(1.0));
+}
+
+#[test]
 fn the_excluded_process_is_never_known() {
     let myself = std::process::id();
     let options = Options { exclude: Some(myself), ..Options::default() };
-    let mut table = ProcessTable::new(options, Groups::new(super::super::GroupOptions::default()));
+    let mut table = ProcessTable::new(options, Groups::new(GroupOptions::default()));
     let start_ticks = procfs::Stat::read(myself).unwrap().start_ticks;
     let key = ProcessKey { start_ns: start_ticks * 10_000_000, tgid: myself, reserved: 0 };
     let resolved = table.resolve(key);

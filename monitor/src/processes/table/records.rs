@@ -1,0 +1,149 @@
+//! What the kernel's records do to the table.
+
+use std::sync::Arc;
+
+use monitor_common::signals::process::{ExitRecord, ForkRecord};
+
+use super::{ProcessTable, Repair, untimed};
+use crate::{
+    processes::{
+        Exit, Image, ProcessId,
+        process::{Credentials, Ending, Gauges},
+    },
+    signals::exec::Exec,
+};
+
+impl ProcessTable {
+    /// A process was created.
+    pub fn on_fork(&mut self, record: &ForkRecord) {
+        let (id, parent) = (ProcessId::from_key(record.child), ProcessId::from_key(record.parent));
+        if self.excluded(id.pid) {
+            return;
+        }
+        let now_ns = record.header.time_ns;
+        self.ensure(parent, now_ns);
+        if !self.excluded(parent.pid) {
+            let group = self.group_of(record.parent);
+            self.totals.fork(&mut self.groups, group);
+        }
+        self.ensure_bare(id, now_ns);
+        self.set_parent(id, parent);
+        let Some(process) = self.entries.get_mut(&id) else { return };
+        process.started_ns = record.child.start_ns;
+        if process.comm.as_bytes().is_empty() {
+            process.comm = record.comm[..].into();
+        }
+        self.inherit(id);
+    }
+
+    /// A process replaced its program by another.
+    pub fn on_exec(&mut self, exec: &Exec) {
+        let id = ProcessId::from_key(exec.process);
+        if self.excluded(id.pid) {
+            return;
+        }
+        let parent = ProcessId::from_key(exec.parent);
+        self.ensure_bare(id, exec.time_ns);
+        // The fork record knows better: by now the true parent may be gone and the process init's.
+        if self.entries.get(&id).is_some_and(|process| process.parent.is_none()) {
+            self.ensure(parent, exec.time_ns);
+            self.set_parent(id, parent);
+            self.inherit(id);
+        }
+        let cgroup = self.cgroups.by_id(id, (exec.cgroup_id, exec.cgroup_set), exec.time_ns);
+        let Some(process) = self.entries.get_mut(&id) else { return };
+        // Two rings: an older exec may come after a newer one was learned from /proc, but not after a newer record.
+        process.image = Arc::new(Image::of_exec(exec));
+        process.comm = exec.comm.as_slice().into();
+        process.credentials =
+            Credentials { uid: exec.uid, euid: exec.euid, gid: exec.gid, egid: exec.egid, loginuid: exec.loginuid };
+        process.started_ns = exec.process.start_ns;
+        process.exec_ns = Some(exec.time_ns);
+        process.execs = process.execs.saturating_add(1);
+        process.kernel_thread = false;
+        process.seen_ns = process.seen_ns.max(exec.time_ns);
+        if let Some(cgroup) = cgroup {
+            process.cgroup = cgroup;
+        }
+        let group = self.regroup(id, exec.time_ns);
+        self.totals.start(&mut self.groups, group);
+    }
+
+    /// A process ended.
+    pub fn on_exit(&mut self, record: &ExitRecord) {
+        let id = ProcessId::from_key(record.process);
+        if self.excluded(id.pid) {
+            return;
+        }
+        let time_ns = record.header.time_ns;
+        let new = self.ensure_bare(id, time_ns);
+        let Some(process) = self.entries.get_mut(&id) else { return };
+        process.started_ns = record.process.start_ns;
+        if new {
+            process.comm = record.comm[..].into();
+            self.regroup(id, time_ns);
+        }
+        self.end(id, Exit { time_ns, status: Some(record.status) }, Ending::Record(*record));
+    }
+
+    /// Marks an entry as ended. What it used is counted by [`Self::settle`].
+    pub(in crate::processes) fn end(&mut self, id: ProcessId, exit: Exit, ending: Ending) {
+        let Some(process) = self.entries.get_mut(&id) else { return };
+        if let Some(before) = process.exit {
+            // A record that comes after the end was noticed in /proc knows more; nothing else does.
+            if before.status.is_some() || exit.status.is_none() {
+                return;
+            }
+            self.exited.remove(&(before.time_ns, id));
+            self.ancestors.remove(&(before.time_ns, id));
+        }
+        let ending = match ending {
+            Ending::Record(record) if process.exit.is_some() && process.ending.is_none() => Ending::Late(record),
+            ending => ending,
+        };
+        process.exit = Some(exit);
+        process.gauges = Gauges::default();
+        process.seen_ns = process.seen_ns.max(exit.time_ns);
+        if process.ending.replace(Box::new(ending)).is_none() {
+            self.settling[1].push(id);
+        }
+        self.exited.insert((exit.time_ns, id));
+    }
+
+    /// Adds up the ends that came before the previous call. Call it once in each round of draining both rings: then the
+    /// exec of a process is known before its end is counted, in the group it belongs to.
+    pub fn settle(&mut self) {
+        let [previous, recent] = &mut self.settling;
+        let due = std::mem::replace(previous, std::mem::take(recent));
+        for id in due {
+            self.count_end(id);
+        }
+    }
+
+    pub(super) fn count_end(&mut self, id: ProcessId) {
+        let Some(process) = self.entries.get_mut(&id) else { return };
+        let Some(ending) = process.ending.take() else { return };
+        let untimed = untimed(process, self.baseline_ticks);
+        self.totals.end(&mut self.groups, process, &ending, untimed);
+        process.shrink();
+        if matches!(*ending, Ending::Lost) {
+            self.repairs[Repair::Exit as usize] += 1;
+        }
+    }
+
+    /// A process that has not executed anything yet is what its parent is.
+    fn inherit(&mut self, id: ProcessId) {
+        let Some(child) = self.entries.get(&id) else { return };
+        let Some(parent) = child.parent.and_then(|parent| self.entries.get(&parent)) else { return };
+        if child.execs > 0 || !child.image.exe.is_empty() || child.kernel_thread {
+            return;
+        }
+        let (image, cgroup) = (Arc::clone(&parent.image), Arc::clone(&parent.cgroup));
+        let (credentials, kernel_thread) = (parent.credentials, parent.kernel_thread);
+        let Some(child) = self.entries.get_mut(&id) else { return };
+        (child.image, child.cgroup) = (image, cgroup);
+        (child.credentials, child.kernel_thread) = (credentials, kernel_thread);
+        let seen_ns = child.seen_ns;
+        self.regroup(id, seen_ns);
+    }
+}

@@ -1,1 +1,0 @@
-//! `host`: CPU, memory, disks, network and load of the machine.
