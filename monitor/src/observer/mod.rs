@@ -231,7 +231,7 @@ impl Observer {
             }
             Query::Reconfigure(config, rules, to) => {
                 self.table.set_options(table_options(&config));
-                self.table.groups_mut().set_options(group_options(&config));
+                self.table.set_group_options(group_options(&config));
                 self.engine.tune(&rules);
                 self.config = config;
                 info!("works by the new configuration");

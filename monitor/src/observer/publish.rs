@@ -36,7 +36,7 @@ impl Context for Known<'_> {
     }
 
     fn cgroup(&self) -> Option<&[u8]> {
-        self.process().map(|process| &*process.cgroup.path).filter(|path| !path.is_empty())
+        self.process().map(|process| process.cgroup.path.as_bytes()).filter(|path| !path.is_empty())
     }
 
     fn unit(&self) -> Option<&str> {
