@@ -51,7 +51,7 @@ const fn bucket(value: u64, first: u32, last: usize) -> usize {
     if bits <= first {
         return 0;
     }
-    let index = ((bits - first + 1) / 2) as usize;
+    let index = (bits - first).div_ceil(2) as usize;
     if index > last { last } else { index }
 }
 

@@ -120,7 +120,15 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
     let (reload, reload_asked) = mpsc::channel(1);
     let api = Arc::new(Api::new(queries.clone(), Arc::clone(&store), Arc::clone(&heartbeat), reload, signals));
     let state = http::State::new(api, http_options(&config)).map_err(failed)?;
-    let reloader = Reloader { started: loaded.clone(), latest: loaded, log, state: state.clone(), queries, sink: Arc::clone(&sink), reloads };
+    let reloader = Reloader {
+        started: loaded.clone(),
+        latest: loaded,
+        log,
+        state: state.clone(),
+        queries,
+        sink: Arc::clone(&sink),
+        reloads,
+    };
     let result = runtime.block_on(serve(listener, state, reloader, reload_asked, heartbeat, pipeline_ended, stop));
 
     let asked = Instant::now();

@@ -7,13 +7,13 @@ use monitor_common::limits;
 use serde::Serialize;
 
 use crate::{
-    cli::Console,
-    config::Config,
     bpf::{
         BpfError,
         kernel::Kernel,
         loader::{self, HookState, Loaded, Settings, SignalReport, SignalState},
     },
+    cli::Console,
+    config::Config,
     signals::SIGNALS,
 };
 
@@ -52,13 +52,7 @@ impl Check {
     }
 
     fn bad(check: &'static str, verdict: Verdict, found: impl Into<String>, lost: &str, remedy: &str) -> Self {
-        Self {
-            check,
-            verdict,
-            found: found.into(),
-            lost: Some(lost.to_owned()),
-            remedy: Some(remedy.to_owned()),
-        }
+        Self { check, verdict, found: found.into(), lost: Some(lost.to_owned()), remedy: Some(remedy.to_owned()) }
     }
 }
 

@@ -20,7 +20,9 @@ impl Object {
         let mut value = MaybeUninit::<T>::zeroed();
         if self.0 != 0 && offset != MISSING {
             // SAFETY: the destination is a local of the size given; the helper checks the source.
-            unsafe { bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, (self.0 + offset) as *const _) };
+            unsafe {
+                bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, (self.0 + offset) as *const _)
+            };
         }
         // SAFETY: `T` is a plain integer or an array of them in every use; zero is a value of those.
         unsafe { value.assume_init() }

@@ -149,10 +149,6 @@ unsafe fn what(head: *mut ExecHead, bprm: Object) {
         let name = (&raw mut (*head).filename).cast();
         let length = bpf_probe_read_kernel_str(name, PATH as u32, filename.0 as *const _);
         (*head).filename_length = if length > 0 { length as u32 - 1 } else { 0 };
-        path::walk(
-            &raw mut (*head).exe,
-            file.pointer(offset!(file_path_mnt)),
-            file.pointer(offset!(file_path_dentry)),
-        );
+        path::walk(&raw mut (*head).exe, file.pointer(offset!(file_path_mnt)), file.pointer(offset!(file_path_dentry)));
     }
 }

@@ -102,7 +102,11 @@ pub(super) fn signals(config: &Config, kernel: Option<&KernelSide>) -> Vec<Signa
     let off = |reason: &str| (SignalState::Off, Some(reason.to_owned()));
     let of = |name: &str| match kernel {
         _ if name == "host" => {
-            if config.signals.host { (SignalState::On, None) } else { off("off by signals.host") }
+            if config.signals.host {
+                (SignalState::On, None)
+            } else {
+                off("off by signals.host")
+            }
         }
         None => off("the kernel programs could not be loaded; see the log, or run `monitor doctor`"),
         Some(kernel) => {

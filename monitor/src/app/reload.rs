@@ -78,7 +78,9 @@ impl Reloader {
         self.latest = new;
         Ok(match restart.as_slice() {
             [] => "configuration and rules reloaded".to_owned(),
-            keys => format!("configuration and rules reloaded; needs a restart to come into effect: {}", keys.join(", ")),
+            keys => {
+                format!("configuration and rules reloaded; needs a restart to come into effect: {}", keys.join(", "))
+            }
         })
     }
 }

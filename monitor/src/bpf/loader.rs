@@ -18,9 +18,7 @@ use tracing::{debug, warn};
 use zerocopy::IntoBytes as _;
 
 use super::{Attach, BpfError, OBJECT, Program, kernel::Kernel, maps};
-use crate::{
-    signals::{Need, SIGNALS, Signal, syscalls::table::call_table},
-};
+use crate::signals::{Need, SIGNALS, Signal, syscalls::table::call_table};
 
 /// What the kernel programs are loaded with.
 #[derive(Clone, Debug)]
@@ -229,7 +227,9 @@ fn knobs(kernel: &Kernel, settings: &Settings, shards: u32) -> Knobs {
         exit_tells_group: u64::from(kernel.btf.tracepoint_arguments("sched_process_exit") >= Some(2)),
         block_io_start: u64::from(kernel.has_hook("block_io_start")),
         block_request_argument: u64::from(kernel.btf.tracepoint_arguments("block_rq_issue") == Some(2)),
-        block_errors_are_errno: u64::from(kernel.btf.tracepoint_argument_type("block_rq_complete", 1).as_deref() == Some("int")),
+        block_errors_are_errno: u64::from(
+            kernel.btf.tracepoint_argument_type("block_rq_complete", 1).as_deref() == Some("int"),
+        ),
         security_wake: u64::from(settings.security_ring / 2),
         telemetry_wake: u64::from(settings.telemetry_ring / 2),
         signals: if wanted("syscalls") { SIGNAL_SYSCALLS } else { 0 } | if wanted("tcp") { SIGNAL_TCP } else { 0 },
@@ -248,7 +248,8 @@ fn hand_out_slots(ebpf: &mut Ebpf, slots: u32) -> Result<(), BpfError> {
     let map = ebpf.map_mut(maps::PROCESS_SLOTS).ok_or(BpfError::NoMap(maps::PROCESS_SLOTS))?;
     let mut owners: Array<_, [u8; size_of::<ProcessSlot>()]> = Array::try_from(map).map_err(open)?;
     for slot in [SLOT_OTHER, SLOT_UNKNOWN] {
-        let owner: [u8; size_of::<ProcessSlot>()] = zerocopy::transmute!(ProcessSlot { state: LIVE, ..ProcessSlot::default() });
+        let owner: [u8; size_of::<ProcessSlot>()] =
+            zerocopy::transmute!(ProcessSlot { state: LIVE, ..ProcessSlot::default() });
         owners.set(slot, owner, 0).map_err(open)?;
     }
     Ok(())
@@ -300,7 +301,8 @@ fn attach_signal(
 /// Why a signal need not even be tried.
 fn impossible(signal: &Signal, kernel: &Kernel, settings: &Settings, before: &[SignalReport]) -> Option<String> {
     // What others stand on runs even when its own metrics are not wanted.
-    let needed = SIGNALS.iter().any(|other| other.needs.contains(&signal.name) && settings.signals.contains(&other.name));
+    let needed =
+        SIGNALS.iter().any(|other| other.needs.contains(&signal.name) && settings.signals.contains(&other.name));
     if !settings.signals.contains(&signal.name) && !needed {
         return Some(format!("off by signals.{}", signal.name));
     }

@@ -50,7 +50,6 @@ impl Attach {
 
 /// Names of the maps and programs in the object, written by the build script: a name that the object does not have is a
 /// compile error.
-#[expect(missing_docs, reason = "generated from the kernel object, where each is documented")]
 mod names {
     use super::{Attach, Program};
 

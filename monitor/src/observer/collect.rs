@@ -7,7 +7,7 @@ use super::{KernelSide, Observer, per_process};
 use crate::{
     bpf::loader::{HookState, SignalReport, SignalState},
     detect, events, health, http,
-    metrics::{Families, Kind, Metric, skipped},
+    metrics::{Families, Kind, Metric},
     processes,
     signals::{block_io, host, syscalls, tcp},
 };
@@ -60,15 +60,7 @@ static SLOTS: Metric = Metric {
     kind: Kind::Gauge,
     labels: &["state"],
 };
-static SKIPPED: Metric = Metric {
-    name: "monitor_samples_skipped_total",
-    help: "Samples left out of scrapes, by reason.",
-    kind: Kind::Counter,
-    labels: &["reason"],
-};
-
-const METRICS: &[&Metric] =
-    &[&LOST, &RECORDS, &BYTES, &MISSING, &MALFORMED, &SIGNAL_UP, &HOOK_ATTACHED, &SLOTS, &SKIPPED];
+const METRICS: &[&Metric] = &[&LOST, &RECORDS, &BYTES, &MISSING, &MALFORMED, &SIGNAL_UP, &HOOK_ATTACHED, &SLOTS];
 
 /// Every metric of the daemon, for the documentation.
 pub fn metrics() -> Vec<(&'static str, Vec<&'static Metric>)> {
@@ -112,9 +104,6 @@ impl Observer {
         self.store.collect(&mut families);
         self.sink.collect(&mut families);
         self.health.collect(&mut families);
-        for (reason, count) in skipped() {
-            families.counter(&SKIPPED, &[reason.name()], count as f64);
-        }
         families.finish()
     }
 }

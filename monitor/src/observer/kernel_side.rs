@@ -207,7 +207,7 @@ impl KernelSide {
 }
 
 /// Waits until a ring is half full; for ever when that cannot be told.
-pub async fn woken(waker: Option<&[AsyncFd<OwnedFd>; 2]>) {
+pub(super) async fn woken(waker: Option<&[AsyncFd<OwnedFd>; 2]>) {
     let Some([security, telemetry]) = waker else { return std::future::pending().await };
     let ready = tokio::select! {
         ready = security.readable() => ready,
@@ -240,7 +240,7 @@ fn settings(config: &Config) -> Settings {
 }
 
 /// The level as `aya_log_common::Level` numbers it; 0 lets nothing through.
-pub const fn log_level(level: KernelLevel) -> u8 {
+const fn log_level(level: KernelLevel) -> u8 {
     match level {
         KernelLevel::Off => 0,
         KernelLevel::Error => 1,

@@ -108,8 +108,15 @@ impl Observer {
             Err(error) => error!(%error, "/proc cannot be read: processes are known by number only; mount /proc"),
         }
         let now = Instant::now();
-        let due =
-            Due { fold: now, folded: None, refresh: now, expire: now, rebalance: now + REBALANCE, rescan: now + RESCAN, host: now };
+        let due = Due {
+            fold: now,
+            folded: None,
+            refresh: now,
+            expire: now,
+            rebalance: now + REBALANCE,
+            rescan: now + RESCAN,
+            host: now,
+        };
         let host = config.signals.host.then(Host::new);
         let engine = Engine::new(rules);
         Self { config, kernel, table, host, engine, store, sink, health, due, heartbeat }

@@ -169,8 +169,7 @@ mod tests {
 
     #[test]
     fn every_kernel_program_belongs_to_a_signal() {
-        let owned: BTreeSet<_> =
-            SIGNALS.iter().flat_map(|signal| signal.hooks).map(|hook| hook.program.name).collect();
+        let owned: BTreeSet<_> = SIGNALS.iter().flat_map(|signal| signal.hooks).map(|hook| hook.program.name).collect();
         let built: BTreeSet<_> = programs::ALL.iter().map(|program| program.name).collect();
         assert_eq!(owned, built);
     }

@@ -189,8 +189,10 @@ impl Tcp {
     pub fn describe(&self, process: ProcessId) -> Option<Value> {
         let totals = self.by_process.get(&process)?;
         let stats = &totals.stats;
-        let connects: serde_json::Map<String, Value> =
-            ConnectResult::ALL.iter().map(|result| (result.name().to_owned(), stats.connects[*result as usize].into())).collect();
+        let connects: serde_json::Map<String, Value> = ConnectResult::ALL
+            .iter()
+            .map(|result| (result.name().to_owned(), stats.connects[*result as usize].into()))
+            .collect();
         let accepts: serde_json::Map<String, Value> =
             totals.accepts.iter().map(|(port, count)| (port_name(*port), Value::from(*count))).collect();
         Some(json!({

@@ -33,9 +33,8 @@ impl<T: FromBytes + IntoBytes> MappedArray<T> {
         let page = rustix::param::page_size();
         let bytes = (entries * size_of::<T>()).next_multiple_of(page);
         // SAFETY: a new mapping at an address that the kernel chooses.
-        let memory = unsafe {
-            mmap(ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, map, 0)
-        }?;
+        let memory =
+            unsafe { mmap(ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, map, 0) }?;
         Ok(Self { memory, bytes, entries, values: PhantomData })
     }
 
