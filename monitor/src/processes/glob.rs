@@ -13,7 +13,8 @@ pub(super) fn matches(pattern: &[u8], exe: &[u8]) -> bool {
     wild(&pattern, &path, |part| *part == b"**", |part, name| component(part, name))
 }
 
-fn component(pattern: &[u8], name: &[u8]) -> bool {
+/// The same for one name in which a slash is nothing special.
+pub(super) fn component(pattern: &[u8], name: &[u8]) -> bool {
     wild(pattern, name, |&byte| byte == b'*', |&wanted, &byte| wanted == b'?' || wanted == byte)
 }
 

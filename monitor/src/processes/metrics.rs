@@ -67,7 +67,7 @@ metrics! {
     GROUPS_LIMIT: Gauge "monitor_groups_limit" []
         "Most groups with series of their own (metrics.groups).";
     SERIES_DROPPED: Counter "monitor_series_dropped_total" ["limit"]
-        "Times that something got no series of its own or lost it because a limit was reached. Limit groups: a group that counts in _other from then on.";
+        "Times that something got no series of its own or lost it because a limit was reached. Limit groups: a group that counts in _other from then on. Limit processes: processes without series, added up every time they are chosen.";
 }
 
 /// Seconds: a second to a day.
@@ -210,6 +210,7 @@ impl ProcessTable {
             }
         }
         families.histogram(&LIFETIME, &[], &LIFETIME_BOUNDS, &self.totals.lifetimes, self.totals.lifetime_sum);
+        self.collect_selected(families);
         self.collect_health(families);
     }
 
@@ -240,6 +241,7 @@ impl ProcessTable {
         families.gauge(&GROUPS, &["hidden"], groups.saturating_sub(visible) as f64);
         families.gauge(&GROUPS_LIMIT, &[], self.groups.limit() as f64);
         families.counter(&SERIES_DROPPED, &["groups"], self.groups.dropped() as f64);
+        families.counter(&SERIES_DROPPED, &["processes"], self.selected.dropped() as f64);
     }
 }
 

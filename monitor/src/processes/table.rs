@@ -16,6 +16,7 @@ use super::{
     cgroup::CgroupCache,
     groups::Naming,
     metrics::Totals,
+    per_process::Selected,
     process::ARGS,
     procfs::{self, Snapshot},
 };
@@ -112,6 +113,7 @@ pub struct ProcessTable {
     settling: [Vec<ProcessId>; 2],
     pub(super) cgroups: CgroupCache,
     pub(super) totals: Totals,
+    pub(super) selected: Selected,
     pub(super) removals: [u64; 4],
     pub(super) repairs: [u64; 2],
     /// Where the next slice of [`Self::refresh`] starts.
@@ -140,6 +142,7 @@ impl ProcessTable {
             settling: [Vec::new(), Vec::new()],
             cgroups: CgroupCache::default(),
             totals: Totals::default(),
+            selected: Selected::default(),
             removals: [0; 4],
             repairs: [0; 2],
             cursor: 0,
@@ -339,6 +342,7 @@ impl ProcessTable {
         self.groups.rebalance(now_ns);
         let gone = self.groups.sweep();
         self.totals.forget(&gone);
+        self.select();
         gone
     }
 }
