@@ -126,13 +126,12 @@ impl Totals {
         }
     }
 
-    /// Counts an end, and what the process used that is in no total yet. `untimed`: what it used was used before the
-    /// daemon started, for all anybody knows.
-    pub(super) fn end(&mut self, groups: &mut Groups, process: &mut Process, ending: &Ending, untimed: bool) {
+    /// Counts an end, and what the process used that is in no total yet.
+    pub(super) fn end(&mut self, groups: &mut Groups, process: &mut Process, ending: &Ending) {
         if let Ending::Record(record) | Ending::Late(record) = ending {
             let end = Usage::of_exit(record, &process.usage);
             let new = process.usage.advance(end);
-            if !untimed {
+            if !process.untimed {
                 self.usage(groups, process.group, new);
             }
         }

@@ -55,7 +55,7 @@ pub enum Removal {
     Exited = 1,
     /// It had ended and was kept as the ancestor of others.
     Ancestor = 2,
-    /// It was alive: what it did before counts again when its exit is recorded.
+    /// It was alive: what it does from now on is not counted until it is looked at again, and not at its end.
     Living = 3,
 }
 
@@ -118,14 +118,11 @@ pub struct ProcessTable {
     pub(super) repairs: [u64; 2],
     /// Where the next slice of [`Self::refresh`] starts.
     pub(super) cursor: u32,
-    /// What a process used that was started before this tick and is first seen now belongs to no total: nobody can say
-    /// when it was.
-    pub(super) baseline_ticks: u64,
-}
-
-/// Nobody can say when the process used what it has used: it is older than the daemon, which never looked at it.
-pub(super) fn untimed(process: &Process, baseline_ticks: u64) -> bool {
-    process.id.start_ticks < baseline_ticks && process.slow_ns == 0
+    /// When the table was made: what a process used that is older, but first seen now, belongs to no total, as nobody
+    /// can say when it was.
+    pub(super) created_ticks: u64,
+    /// The youngest living process that had to go: what older ones used may be in the totals already.
+    forgotten_ticks: Option<u64>,
 }
 
 impl ProcessTable {
@@ -146,7 +143,8 @@ impl ProcessTable {
             removals: [0; 4],
             repairs: [0; 2],
             cursor: 0,
-            baseline_ticks: boot_ns() / super::NS_PER_TICK,
+            created_ticks: boot_ns() / super::NS_PER_TICK,
+            forgotten_ticks: None,
         }
     }
 
@@ -314,7 +312,8 @@ impl ProcessTable {
         let new = process.usage.advance(usage);
         self.insert(process);
         let group = self.regroup(id, now_ns);
-        if id.start_ticks >= self.baseline_ticks {
+        let untimed = self.entries.get_mut(&id).is_some_and(|entry| std::mem::take(&mut entry.untimed));
+        if !untimed {
             self.totals.usage(&mut self.groups, group, new);
         }
         Some((id, snapshot.stat.parent))
