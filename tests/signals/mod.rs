@@ -1,0 +1,3 @@
+//! One module a signal, as everywhere.
+
+mod syscalls;
