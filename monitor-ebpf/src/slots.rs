@@ -90,8 +90,11 @@ pub(crate) fn find(process: ProcessKey) -> Option<u32> {
     if owner.tgid == process.tgid && owner.start_ns == process.start_ns {
         return Some(slot);
     }
-    // Left by an earlier process with this id, whose end was not seen or whose slot has been given back.
-    let _ = SLOT_OF.remove(process.tgid);
+    // Left by an earlier process with this id, whose end was not seen or whose slot has been given back. But a process
+    // may also be looked for when the next one with its id is there already: that one keeps its entry.
+    if owner.tgid != process.tgid || owner.start_ns < process.start_ns {
+        let _ = SLOT_OF.remove(process.tgid);
+    }
     None
 }
 

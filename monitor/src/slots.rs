@@ -35,6 +35,17 @@ pub struct Taken {
     pub own_group: GroupId,
 }
 
+/// What is known of a slot's owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner<'a> {
+    /// This one.
+    Known(&'a Taken),
+    /// Somebody who took the slot after the last look.
+    Later,
+    /// Nobody any more: the slot has been given back since.
+    Gone,
+}
+
 /// The array of slots.
 pub struct Slots {
     owners: MappedArray<ProcessSlot>,
@@ -74,9 +85,9 @@ impl Slots {
             let Some(owner) = self.owners.read(index).filter(|owner| owner.state != FREE) else { continue };
             let slot = SlotRef { slot: index as u32, generation: owner.generation };
             let taken = match slot.slot {
-                SLOT_OTHER => nobody(slot, GroupId::OTHER),
-                SLOT_UNKNOWN => nobody(slot, GroupId::UNKNOWN),
-                _ if owner.tgid == 0 => nobody(slot, GroupId::UNKNOWN),
+                SLOT_OTHER => Taken::by_nobody(slot, GroupId::OTHER),
+                SLOT_UNKNOWN => Taken::by_nobody(slot, GroupId::UNKNOWN),
+                _ if owner.tgid == 0 => Taken::by_nobody(slot, GroupId::UNKNOWN),
                 _ => {
                     let key = ProcessKey { start_ns: owner.start_ns, tgid: owner.tgid, reserved: 0 };
                     let process = table.resolve(key);
@@ -93,9 +104,15 @@ impl Slots {
         self.taken.values()
     }
 
-    /// Who has, or had at the last look, this slot in this generation.
-    pub fn owner(&self, slot: SlotRef) -> Option<&Taken> {
-        self.taken.get(&slot.slot).filter(|taken| taken.slot == slot)
+    /// Who has this slot in this generation.
+    pub fn owner(&self, slot: SlotRef) -> Owner<'_> {
+        match self.taken.get(&slot.slot).filter(|taken| taken.slot == slot) {
+            Some(taken) => Owner::Known(taken),
+            None if self.owners.read(slot.slot as usize).is_some_and(|now| now.generation == slot.generation) => {
+                Owner::Later
+            }
+            None => Owner::Gone,
+        }
     }
 
     /// The slots to take back now: their owners are dead for long enough, or slots are scarce.
@@ -129,8 +146,11 @@ impl Slots {
     }
 }
 
-fn nobody(slot: SlotRef, group: GroupId) -> Taken {
-    Taken { slot, process: None, group, own_group: group }
+impl Taken {
+    /// A slot that stands for no process.
+    pub const fn by_nobody(slot: SlotRef, group: GroupId) -> Self {
+        Self { slot, process: None, group, own_group: group }
+    }
 }
 
 /// Maps an array of the object into memory.

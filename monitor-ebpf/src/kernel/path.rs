@@ -21,18 +21,18 @@ pub(crate) unsafe fn walk(path: *mut Path, mut vfsmount: Object, mut dentry: Obj
     let mut mount = vfsmount.container(offset!(mount_mnt));
     // The length lives in the record, not in a register: read back, it is any number to the verifier, which then sees
     // the same state after each step instead of following every combination of names and mounts (more than a million).
-    // SAFETY (the whole function): fields of the `Path`, or an index below its size, as the masks show.
-    unsafe {
-        (*path).length = 0;
-        (*path).cut = 1;
-    }
+    // SAFETY: all are fields of the `Path`, which the caller vouches for.
+    let (length, cut, names) =
+        unsafe { (&raw mut (*path).length, &raw mut (*path).cut, (&raw mut (*path).names).cast::<u8>()) };
+    set(length, 0);
+    set(cut, 1);
     let mut step = 0;
     while step < PATH_DEPTH {
         step += 1;
         if dentry == vfsmount.pointer(offset!(vfsmount_root)) {
             let above = mount.pointer(offset!(mount_parent));
             if above == mount || above == Object::NONE {
-                unsafe { (*path).cut = 0 };
+                set(cut, 0);
                 break;
             }
             dentry = mount.pointer(offset!(mount_mountpoint));
@@ -41,27 +41,34 @@ pub(crate) unsafe fn walk(path: *mut Path, mut vfsmount: Object, mut dentry: Obj
             continue;
         }
         let name = dentry.pointer(offset!(dentry_name));
-        let length = unsafe { ptr::read_volatile(&raw const (*path).length) };
-        if length >= PATH as u32 {
+        // SAFETY: a field of the `Path`.
+        let used = unsafe { ptr::read_volatile(length) };
+        if used >= PATH as u32 {
             break;
         }
+        // SAFETY: room for a whole name from any index below PATH, as the mask shows: `names` has PATH + NAME bytes.
         let copied = unsafe {
-            // Room for a whole name from any index below PATH: `names` has PATH + NAME bytes.
-            let to = (&raw mut (*path).names).cast::<u8>().add(length as usize & (PATH - 1));
-            bpf_probe_read_kernel_str(to.cast(), NAME as u32, name.0 as *const _)
+            bpf_probe_read_kernel_str(names.add(used as usize & (PATH - 1)).cast(), NAME as u32, name.0 as *const _)
         };
         if copied <= 0 {
             break;
         }
-        unsafe { ptr::write_volatile(&raw mut (*path).length, length + copied as u32) };
+        set(length, used + copied as u32);
         let above = dentry.pointer(offset!(dentry_parent));
         if above == dentry {
             // A file without a directory: a memfd, a pipe, or a tree that has been unmounted.
-            unsafe { (*path).cut = 0 };
+            set(cut, 0);
             break;
         }
         dentry = above;
     }
+}
+
+/// Writes a field of a `Path` in a ring record.
+#[inline(always)]
+fn set(field: *mut u32, value: u32) {
+    // SAFETY: only called with fields of the `Path` that `walk` was given.
+    unsafe { ptr::write_volatile(field, value) };
 }
 
 const _: () = assert!(PATH.is_power_of_two());

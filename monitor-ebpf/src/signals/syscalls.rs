@@ -177,7 +177,7 @@ fn stats(slot: u32, flags: u8) -> Option<*mut FamilyStats> {
 /// What follows from a call's result.
 #[inline(always)]
 fn finish(slot: u32, flags: u8, result: i64) {
-    if result < 0 && result >= -MAX_ERRNO && flags & CALL_NO_ERRNO == 0 && knob!(signals) & SIGNAL_SYSCALLS != 0 {
+    if (-MAX_ERRNO..0).contains(&result) && flags & CALL_NO_ERRNO == 0 && knob!(signals) & SIGNAL_SYSCALLS != 0 {
         failed(slot, u32::from(flags & CALL_FAMILY), -result as u32);
     }
     if flags & CALL_ACCEPTS != 0 && result >= 0 && knob!(signals) & SIGNAL_TCP != 0 {

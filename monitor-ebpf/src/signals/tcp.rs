@@ -88,11 +88,7 @@ fn tcp_state(ctx: BtfTracePointContext) -> i32 {
     match (old, new) {
         (_, SYN_SENT) => opened(sock, Role::Client as u32),
         (_, LISTEN) => opened(sock, ROLE_LISTENER),
-        (SYN_SENT, ESTABLISHED) => connected(sock),
-        (_, ESTABLISHED) => {
-            // A connection from outside; its owner is who accepts it.
-            remember(sock, Socket { owner: UNOWNED, since_ns: now(), role: Role::Server as u32, owned: 0 });
-        }
+        (_, ESTABLISHED) => established(sock),
         (SYN_SENT, CLOSE) => not_connected(sock),
         (LISTEN | SYN_RECV, CLOSE) => {
             let _ = TCP_SOCKETS.remove(&sock);
@@ -112,8 +108,19 @@ fn opened(sock: u64, role: u32) {
 }
 
 #[inline(always)]
-fn connected(sock: u64) {
-    let Some(mut socket) = known(sock) else { return };
+fn established(sock: u64) {
+    match known(sock) {
+        // Also when both ends connected to each other at the same time.
+        Some(socket) if socket.role == Role::Client as u32 => connected(sock, socket),
+        // Accepted before it was established (TCP Fast Open): the owner is known already.
+        Some(socket) if socket.owned != 0 => {}
+        // A connection from outside; its owner is who accepts it.
+        _ => remember(sock, Socket { owner: UNOWNED, since_ns: now(), role: Role::Server as u32, owned: 0 }),
+    }
+}
+
+#[inline(always)]
+fn connected(sock: u64, mut socket: Socket) {
     let now = now();
     let duration = now - socket.since_ns;
     if let Some(stats) = stats(socket.owner) {
@@ -223,12 +230,16 @@ fn traffic(ctx: &BtfTracePointContext, length: i32, direction: usize) {
     if !socket::is_internet(family) || protocol != socket::TCP {
         return;
     }
-    let Some(owner) = slots::current() else { return };
+    let address = sock as u64;
+    let Some(owner) = slots::current() else {
+        // The daemon's own connection is nobody's business, its end neither.
+        let _ = TCP_SOCKETS.remove(&address);
+        return;
+    };
     if let Some(stats) = TCP_STATS.get_ptr_mut(owner.slot) {
         // SAFETY: a map value; the direction is 0 or 1.
         unsafe { add((&raw mut (*stats).bytes).cast::<u64>().add(direction), length as u64) };
     }
-    let address = sock as u64;
     match known(address) {
         // Accepted in a way that was not seen (io_uring).
         Some(socket) if socket.owned == 0 => {

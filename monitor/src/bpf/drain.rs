@@ -54,17 +54,19 @@ pub struct Drain {
     ring: RingBuf<MapData>,
     sequences: Sequences,
     account: Account,
+    /// Records missing after the last look.
+    missing: u64,
 }
 
 impl Drain {
     /// Takes the ring over.
     pub fn new(ring: RingBuf<MapData>) -> Self {
-        Self { ring, sequences: Sequences::default(), account: Account::default() }
+        Self { ring, sequences: Sequences::default(), account: Account::default(), missing: 0 }
     }
 
     /// What has come so far.
     pub fn account(&self) -> Account {
-        Account { missing: self.sequences.missing(), ..self.account }
+        self.account
     }
 
     /// The ring, to wait for it.
@@ -89,6 +91,11 @@ impl Drain {
                 _ => self.account.malformed += 1,
             }
         }
+        // What is missing twice in a row does not come any more: it was not just behind one that overtook it. So the
+        // count only grows.
+        let missing = self.sequences.missing();
+        self.account.missing = self.account.missing.max(missing.min(self.missing));
+        self.missing = missing;
         count
     }
 }

@@ -69,7 +69,10 @@ pub fn metrics() -> Vec<(&'static str, Vec<&'static Metric>)> {
         ("TCP", tcp::METRICS.to_vec()),
         ("Block I/O", block_io::METRICS.to_vec()),
         ("Processes", processes::METRICS.to_vec()),
-        ("Single processes (only of the groups in `metrics.per_process`)", per_process::METRICS.to_vec()),
+        (
+            "Single processes (only of the groups in `metrics.per_process`)",
+            [processes::PER_PROCESS_METRICS, per_process::METRICS].concat(),
+        ),
         ("Host", host::METRICS.to_vec()),
         ("Security events", [detect::METRICS, events::METRICS].concat()),
         ("The daemon itself", [METRICS, health::METRICS, http::METRICS].concat()),

@@ -29,7 +29,7 @@ use crate::{
     events::{Sink, Store},
     health::Health,
     http::ProcessQuery,
-    processes::{GroupOptions, GroupRule, Groups, Options, ProcessTable},
+    processes::{GroupOptions, GroupRule, Groups, Options, PerProcess, ProcessTable},
     signals::host::Host,
 };
 
@@ -103,6 +103,7 @@ impl Observer {
         heartbeat: Arc<AtomicU64>,
     ) -> Self {
         let mut table = ProcessTable::new(table_options(&config), Groups::new(group_options(&config)));
+        table.set_per_process(per_process_options(&config));
         match table.seed() {
             Ok(count) => debug!(count, "learnt the running processes"),
             Err(error) => error!(%error, "/proc cannot be read: processes are known by number only; mount /proc"),
@@ -113,7 +114,7 @@ impl Observer {
             folded: None,
             refresh: now,
             expire: now,
-            rebalance: now + REBALANCE,
+            rebalance: now + EXPIRE,
             rescan: now + RESCAN,
             host: now,
         };
@@ -239,6 +240,7 @@ impl Observer {
             Query::Reconfigure(config, rules, to) => {
                 self.table.set_options(table_options(&config));
                 self.table.set_group_options(group_options(&config));
+                self.table.set_per_process(per_process_options(&config));
                 self.engine.tune(&rules);
                 self.config = config;
                 info!("works by the new configuration");
@@ -254,6 +256,10 @@ fn table_options(config: &Config) -> Options {
         keep_exited: config.processes.keep_exited,
         exclude: Some(std::process::id()),
     }
+}
+
+fn per_process_options(config: &Config) -> PerProcess {
+    PerProcess { groups: config.metrics.per_process.clone(), limit: config.metrics.max_processes as usize }
 }
 
 fn group_options(config: &Config) -> GroupOptions {

@@ -7,76 +7,40 @@ use super::Observer;
 use crate::{
     http::{ProcessQuery, Sort as Wanted},
     metrics::{Families, Kind, Metric},
-    processes::{self, Process, ProcessId, Sort, glob_matches, text},
+    processes::{self, ProcessId, Sort},
 };
 
-const LABELS: &[&str] = &["group", "pid", "comm"];
+const LABELS: &[&str] = &["group", "pid"];
 
-static CPU: Metric = Metric {
-    name: "monitor_pid_cpu_seconds_total",
-    help: "CPU time of a process.",
-    kind: Kind::Counter,
-    labels: LABELS,
-};
-static RESIDENT: Metric = Metric {
-    name: "monitor_pid_resident_memory_bytes",
-    help: "Resident memory of a process.",
-    kind: Kind::Gauge,
-    labels: LABELS,
-};
 static CALLS: Metric = Metric {
     name: "monitor_pid_syscalls_total",
-    help: "System calls of a process.",
+    help: "System calls of the process.",
     kind: Kind::Counter,
     labels: LABELS,
 };
 static SENT: Metric = Metric {
     name: "monitor_pid_tcp_sent_bytes_total",
-    help: "Payload bytes that a process handed to TCP.",
+    help: "Payload bytes that the process handed to TCP.",
     kind: Kind::Counter,
     labels: LABELS,
 };
 static RECEIVED: Metric = Metric {
     name: "monitor_pid_tcp_received_bytes_total",
-    help: "Payload bytes that a process took from TCP.",
+    help: "Payload bytes that the process took from TCP.",
     kind: Kind::Counter,
     labels: LABELS,
 };
-static LIMITED: Metric = Metric {
-    name: "monitor_pid_series_limited",
-    help: "Processes without series of their own because metrics.max_processes have some already.",
-    kind: Kind::Gauge,
-    labels: &[],
-};
 
-pub(super) const METRICS: &[&Metric] = &[&CPU, &RESIDENT, &CALLS, &SENT, &RECEIVED, &LIMITED];
+pub(super) const METRICS: &[&Metric] = &[&CALLS, &SENT, &RECEIVED];
 
 impl Observer {
-    /// Adds the series of single processes.
+    /// Adds what the kernel's counters know to the series of single processes.
     pub(super) fn per_process(&self, families: &mut Families) {
-        let wanted = &self.config.metrics.per_process;
-        if wanted.is_empty() {
-            return;
-        }
-        let groups = self.table.groups();
-        let mut chosen: Vec<(&Process, &str)> = self
-            .table
-            .iter()
-            .filter(|process| process.alive())
-            .filter_map(|process| Some((process, groups.name_of(process.group)?)))
-            .filter(|(_, group)| wanted.iter().any(|pattern| glob_matches(pattern, group)))
-            .collect();
-        // The oldest first: they keep their series when younger ones come.
-        chosen.sort_unstable_by_key(|(process, _)| (process.started_ns, process.id));
-        let limit = self.config.metrics.max_processes as usize;
-        families.gauge(&LIMITED, &[], chosen.len().saturating_sub(limit) as f64);
-        for (process, group) in chosen.into_iter().take(limit) {
+        let Some(kernel) = &self.kernel else { return };
+        for process in self.table.selected() {
             let pid = process.id.pid.to_string();
-            let comm = text::label(process.comm.as_bytes(), 16);
-            let labels = [group, &pid, &comm];
-            families.counter(&CPU, &labels, process.usage.cpu_ns() as f64 / 1e9);
-            families.gauge(&RESIDENT, &labels, process.gauges.resident_bytes as f64);
-            let Some(kernel) = &self.kernel else { continue };
+            let group = self.table.groups().name_of(process.group).unwrap_or_default();
+            let labels = [group, &pid];
             if let Some(syscalls) = &kernel.syscalls {
                 families.counter(&CALLS, &labels, syscalls.calls(process.id) as f64);
             }

@@ -13,12 +13,8 @@ pub(super) fn matches(pattern: &[u8], exe: &[u8]) -> bool {
     wild(&pattern, &path, |part| *part == b"**", |part, name| component(part, name))
 }
 
-/// Whether the name of a group is meant by `pattern`: `?` is any one byte and `*` any bytes.
-pub fn matches_name(pattern: &str, name: &str) -> bool {
-    component(pattern.as_bytes(), name.as_bytes())
-}
-
-fn component(pattern: &[u8], name: &[u8]) -> bool {
+/// The same for one name in which a slash is nothing special.
+pub(super) fn component(pattern: &[u8], name: &[u8]) -> bool {
     wild(pattern, name, |&byte| byte == b'*', |&wanted, &byte| wanted == b'?' || wanted == byte)
 }
 

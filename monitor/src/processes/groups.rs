@@ -222,12 +222,12 @@ impl Groups {
         }
     }
 
-    /// Deals the places out again; call it every 10 seconds or so, then [`Self::sweep`].
+    /// Deals the places out again; [`Self::sweep`] tells who lost theirs.
     ///
     /// A group without members that was idle for [`GroupOptions::idle`] gives its place up. Free places go to the most
     /// active groups that wait. A waiting group takes the place of a visible one that was idle so long at once, and of
     /// another when it was more than twice as active three times in a row.
-    pub fn rebalance(&mut self, now_ns: u64) {
+    pub(super) fn rebalance(&mut self, now_ns: u64) {
         let idle_ns = u64::try_from(self.options.idle.as_nanos()).unwrap_or(u64::MAX);
         for group in self.groups.values_mut().filter(|group| group.activity > 0) {
             group.active_ns = now_ns;
@@ -292,7 +292,7 @@ impl Groups {
 
     /// Groups that lost their series since the last call: drop their totals, so that they start from zero when they
     /// come back.
-    pub fn sweep(&mut self) -> Vec<GroupId> {
+    pub(super) fn sweep(&mut self) -> Vec<GroupId> {
         std::mem::take(&mut self.gone)
     }
 }

@@ -67,7 +67,7 @@ metrics! {
     GROUPS_LIMIT: Gauge "monitor_groups_limit" []
         "Most groups with series of their own (metrics.groups).";
     SERIES_DROPPED: Counter "monitor_series_dropped_total" ["limit"]
-        "Times that something got no series of its own or lost it because a limit was reached. Limit groups: a group that counts in _other from then on.";
+        "Times that something got no series of its own or lost it because a limit was reached. Limit groups: a group that counts in _other from then on. Limit processes: processes without series, added up every time they are chosen.";
 }
 
 /// Seconds: a second to a day.
@@ -126,13 +126,12 @@ impl Totals {
         }
     }
 
-    /// Counts an end, and what the process used that is in no total yet. `untimed`: what it used was used before the
-    /// daemon started, for all anybody knows.
-    pub(super) fn end(&mut self, groups: &mut Groups, process: &mut Process, ending: &Ending, untimed: bool) {
+    /// Counts an end, and what the process used that is in no total yet.
+    pub(super) fn end(&mut self, groups: &mut Groups, process: &mut Process, ending: &Ending) {
         if let Ending::Record(record) | Ending::Late(record) = ending {
             let end = Usage::of_exit(record, &process.usage);
             let new = process.usage.advance(end);
-            if !untimed {
+            if !process.untimed {
                 self.usage(groups, process.group, new);
             }
         }
@@ -210,6 +209,7 @@ impl ProcessTable {
             }
         }
         families.histogram(&LIFETIME, &[], &LIFETIME_BOUNDS, &self.totals.lifetimes, self.totals.lifetime_sum);
+        self.collect_selected(families);
         self.collect_health(families);
     }
 
@@ -240,6 +240,7 @@ impl ProcessTable {
         families.gauge(&GROUPS, &["hidden"], groups.saturating_sub(visible) as f64);
         families.gauge(&GROUPS_LIMIT, &[], self.groups.limit() as f64);
         families.counter(&SERIES_DROPPED, &["groups"], self.groups.dropped() as f64);
+        families.counter(&SERIES_DROPPED, &["processes"], self.selected.dropped() as f64);
     }
 }
 

@@ -9,6 +9,7 @@ mod clock;
 mod glob;
 mod groups;
 mod metrics;
+mod per_process;
 mod process;
 mod procfs;
 mod query;
@@ -19,9 +20,9 @@ mod usage;
 
 pub use cgroup::{Cgroup, Container};
 pub use clock::{BootClock, NS_PER_TICK, boot_ns};
-pub use glob::matches_name as glob_matches;
 pub use groups::{GroupId, GroupOptions, GroupRule, Groups};
 pub use metrics::{METRICS, signal_name};
+pub use per_process::{PER_PROCESS_METRICS, PerProcess};
 pub use process::{Comm, Credentials, Exit, Gauges, Image, Process};
 pub use query::{Query, Sort};
 pub use table::{Options, ProcessTable, Removal, Repair};

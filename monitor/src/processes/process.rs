@@ -189,6 +189,9 @@ pub struct Process {
     pub(super) children: u32,
     /// Whether the parent's `children` counts this one.
     pub(super) linked: bool,
+    /// What it used until it was first looked at belongs to no total: nobody can say when that was, or it is in one
+    /// already.
+    pub(super) untimed: bool,
     /// When something was last heard of it.
     pub(super) seen_ns: u64,
     /// When the slow part of a refresh was last done.
@@ -229,6 +232,7 @@ impl Process {
             gauges: Gauges::default(),
             children: 0,
             linked: false,
+            untimed: false,
             seen_ns: now_ns,
             slow_ns: 0,
             missing_ns: None,

@@ -6,7 +6,6 @@ use super::{
     Exit, Process, ProcessId, ProcessTable, Repair, boot_ns,
     process::Ending,
     procfs::{self, Stat, Status},
-    table,
     usage::Usage,
 };
 
@@ -45,6 +44,10 @@ impl ProcessTable {
         let now_ns = boot_ns();
         let mut learned = Vec::new();
         for pid in procfs::pids()? {
+            // In a full table each newcomer would push another one out.
+            if self.entries.len() >= self.options.capacity {
+                break;
+            }
             if self.by_pid.get(&pid).and_then(|id| self.entries.get(id)).is_some_and(Process::alive) {
                 continue;
             }
@@ -87,7 +90,7 @@ impl ProcessTable {
         process.comm = stat.comm.as_slice().into();
         set_gauges(process, stat);
         let mut usage = Usage::of_stat(stat);
-        let untimed = table::untimed(process, self.baseline_ticks);
+        let untimed = std::mem::take(&mut process.untimed);
         let slow = now_ns.saturating_sub(process.slow_ns) >= SLOW_NS;
         // Who used no CPU did no I/O worth a look before the slow round.
         let busy = usage.cpu_ns() > process.usage.cpu_ns() || usage.minor_faults > process.usage.minor_faults;

@@ -16,6 +16,7 @@ use super::{
     cgroup::CgroupCache,
     groups::Naming,
     metrics::Totals,
+    per_process::Selected,
     process::ARGS,
     procfs::{self, Snapshot},
 };
@@ -54,7 +55,7 @@ pub enum Removal {
     Exited = 1,
     /// It had ended and was kept as the ancestor of others.
     Ancestor = 2,
-    /// It was alive: what it did before counts again when its exit is recorded.
+    /// It was alive: what it does from now on is not counted until it is looked at again, and not at its end.
     Living = 3,
 }
 
@@ -112,18 +113,16 @@ pub struct ProcessTable {
     settling: [Vec<ProcessId>; 2],
     pub(super) cgroups: CgroupCache,
     pub(super) totals: Totals,
+    pub(super) selected: Selected,
     pub(super) removals: [u64; 4],
     pub(super) repairs: [u64; 2],
     /// Where the next slice of [`Self::refresh`] starts.
     pub(super) cursor: u32,
-    /// What a process used that was started before this tick and is first seen now belongs to no total: nobody can say
-    /// when it was.
-    pub(super) baseline_ticks: u64,
-}
-
-/// Nobody can say when the process used what it has used: it is older than the daemon, which never looked at it.
-pub(super) fn untimed(process: &Process, baseline_ticks: u64) -> bool {
-    process.id.start_ticks < baseline_ticks && process.slow_ns == 0
+    /// When the table was made: what a process used that is older, but first seen now, belongs to no total, as nobody
+    /// can say when it was.
+    pub(super) created_ticks: u64,
+    /// The youngest living process that had to go: what older ones used may be in the totals already.
+    forgotten_ticks: Option<u64>,
 }
 
 impl ProcessTable {
@@ -140,10 +139,12 @@ impl ProcessTable {
             settling: [Vec::new(), Vec::new()],
             cgroups: CgroupCache::default(),
             totals: Totals::default(),
+            selected: Selected::default(),
             removals: [0; 4],
             repairs: [0; 2],
             cursor: 0,
-            baseline_ticks: boot_ns() / super::NS_PER_TICK,
+            created_ticks: boot_ns() / super::NS_PER_TICK,
+            forgotten_ticks: None,
         }
     }
 
@@ -311,7 +312,8 @@ impl ProcessTable {
         let new = process.usage.advance(usage);
         self.insert(process);
         let group = self.regroup(id, now_ns);
-        if id.start_ticks >= self.baseline_ticks {
+        let untimed = self.entries.get_mut(&id).is_some_and(|entry| std::mem::take(&mut entry.untimed));
+        if !untimed {
             self.totals.usage(&mut self.groups, group, new);
         }
         Some((id, snapshot.stat.parent))
@@ -339,6 +341,7 @@ impl ProcessTable {
         self.groups.rebalance(now_ns);
         let gone = self.groups.sweep();
         self.totals.forget(&gone);
+        self.select();
         gone
     }
 }

@@ -12,7 +12,7 @@ pub(super) const SECOND: u64 = 1_000_000_000;
 
 /// A process of the future: number `n`, started `n` seconds after the table was made.
 pub(super) fn key(table: &ProcessTable, n: u32) -> ProcessKey {
-    let start_ns = table.baseline_ticks * NS_PER_TICK + u64::from(n) * SECOND;
+    let start_ns = table.created_ticks * NS_PER_TICK + u64::from(n) * SECOND;
     ProcessKey { start_ns, tgid: 5_000_000 + n, reserved: 0 }
 }
 

@@ -125,11 +125,10 @@ impl BlockIo {
     /// Adds up what was counted since the last time.
     pub fn fold(&mut self, slots: &Slots, groups: &mut Groups) {
         let (by_process, by_group) = (&mut self.by_process, &mut self.by_group);
-        self.processes.fold(|key, new| {
-            let Some(taken) = slots.owner(key.process) else { return };
-            groups.note(taken.own_group, new.operations);
-            add(by_group.entry(taken.group).or_default(), key.device, new);
-            if let Some(process) = taken.process {
+        self.processes.fold(slots, |key, new, owner| {
+            groups.note(owner.own_group, new.operations);
+            add(by_group.entry(owner.group).or_default(), key.device, new);
+            if let Some(process) = owner.process {
                 add(by_process.entry(process).or_default(), key.device, new);
             }
         });

@@ -13,7 +13,11 @@ use monitor_common::process_slot::SlotRef;
 use tracing::warn;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::bpf::{BpfError, loader::Loaded};
+use crate::{
+    bpf::{BpfError, loader::Loaded},
+    processes::GroupId,
+    slots::{Owner, Slots, Taken},
+};
 
 /// A key that tells whose entry it is.
 pub trait SlotKey: Copy + Eq + Hash + FromBytes + IntoBytes + Immutable {
@@ -57,28 +61,50 @@ where
         Ok(Self { map: loaded.take(name)?, last: HashMap::new(), value: PhantomData })
     }
 
-    /// Hands every entry that grew to `add`, with what it grew by.
-    pub fn fold(&mut self, mut add: impl FnMut(&K, V)) {
+    /// Hands every entry that grew to `add`, with what it grew by, and who did it.
+    ///
+    /// What came in for an owner that is not known yet waits for the next time. What came in after the owner's slot had
+    /// been given back (a disk that took longer than that) counts for nobody, and its entry goes.
+    pub fn fold(&mut self, slots: &Slots, mut add: impl FnMut(&K, V, &Taken)) {
+        let mut gone = Vec::new();
         for entry in self.map.iter() {
-            // An entry that vanishes while the table is walked ends the walk early; the rest comes next time.
-            let Ok((key, value)) = entry else { break };
+            let (key, value) = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    warn!(%error, "a kernel table cannot be read to its end; the rest is read next time");
+                    break;
+                }
+            };
             let (Ok(key), Ok(value)) = (K::read_from_bytes(&key), V::read_from_bytes(&value)) else { continue };
+            let owner = match slots.owner(key.slot()) {
+                Owner::Known(taken) => *taken,
+                Owner::Later => continue,
+                Owner::Gone => {
+                    gone.push(key);
+                    Taken::by_nobody(key.slot(), GroupId::UNKNOWN)
+                }
+            };
             let before = self.last.insert(key, value).unwrap_or_default();
             let grown = value.since(before);
             if grown.as_bytes().iter().any(|byte| *byte != 0) {
-                add(&key, grown);
+                add(&key, grown, &owner);
             }
         }
+        self.delete(&gone);
     }
 
-    /// Deletes the entries of a slot that is given back.
+    /// Deletes the entries of slots that are given back.
     pub fn forget(&mut self, slots: &[SlotRef]) {
         if slots.is_empty() {
             return;
         }
         let gone: Vec<K> = self.last.keys().filter(|key| slots.contains(&key.slot())).copied().collect();
+        self.delete(&gone);
+    }
+
+    fn delete(&mut self, gone: &[K]) {
         for key in gone {
-            self.last.remove(&key);
+            self.last.remove(key);
             let mut bytes = [0; KS];
             bytes.copy_from_slice(key.as_bytes());
             match self.map.remove(Borrow::<[u8; KS]>::borrow(&bytes)) {

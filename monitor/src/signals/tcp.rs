@@ -156,10 +156,9 @@ impl Tcp {
             }
         }
         let (by_process, by_group) = (&mut self.by_process, &mut self.by_group);
-        self.accepts.fold(|key, count| {
-            let Some(taken) = slots.owner(key.process) else { return };
-            by_group.entry(taken.group).or_default().accept(key.port, count);
-            if let Some(process) = taken.process {
+        self.accepts.fold(slots, |key, count, owner| {
+            by_group.entry(owner.group).or_default().accept(key.port, count);
+            if let Some(process) = owner.process {
                 by_process.entry(process).or_default().accept(key.port, count);
             }
         });

@@ -21,7 +21,8 @@ pub struct MappedArray<T> {
 unsafe impl<T> Send for MappedArray<T> {}
 
 impl<T: FromBytes + IntoBytes> MappedArray<T> {
-    const SIZE: () = assert!(size_of::<T>() % 8 == 0 && align_of::<T>() <= 8, "array values are spaced by 8 bytes");
+    const SIZE: () =
+        assert!(size_of::<T>().is_multiple_of(8) && align_of::<T>() <= 8, "array values are spaced by 8 bytes");
 
     /// Maps the array `map` of `entries` values.
     ///

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use monitor_common::signals::process::{ExitRecord, ForkRecord};
 
-use super::{ProcessTable, Repair, untimed};
+use super::{ProcessTable, Repair};
 use crate::{
     processes::{
         Exit, Image, ProcessId,
@@ -30,6 +30,8 @@ impl ProcessTable {
         self.set_parent(id, parent);
         let Some(process) = self.entries.get_mut(&id) else { return };
         process.started_ns = record.child.start_ns;
+        // This is its beginning, so all it uses is to be counted.
+        process.untimed = false;
         if process.comm.as_bytes().is_empty() {
             process.comm = record.comm[..].into();
         }
@@ -123,8 +125,7 @@ impl ProcessTable {
     pub(super) fn count_end(&mut self, id: ProcessId) {
         let Some(process) = self.entries.get_mut(&id) else { return };
         let Some(ending) = process.ending.take() else { return };
-        let untimed = untimed(process, self.baseline_ticks);
-        self.totals.end(&mut self.groups, process, &ending, untimed);
+        self.totals.end(&mut self.groups, process, &ending);
         process.shrink();
         if matches!(*ending, Ending::Lost) {
             self.repairs[Repair::Exit as usize] += 1;

@@ -5,11 +5,13 @@ use crate::processes::{Exit, NS_PER_TICK, Process, ProcessId, process::Ending};
 
 impl ProcessTable {
     /// Adds an entry, and makes room for it.
-    pub(super) fn insert(&mut self, process: Process) {
+    pub(super) fn insert(&mut self, mut process: Process) {
         while !self.entries.is_empty() && self.entries.len() >= self.options.capacity {
             self.evict();
         }
         let id = process.id;
+        process.untimed = id.start_ticks < self.created_ticks
+            || self.forgotten_ticks.is_some_and(|forgotten| id.start_ticks <= forgotten);
         self.groups.join("_unknown", process.seen_ns);
         self.entries.insert(id, process);
         let latest = self.by_pid.entry(id.pid).or_insert(id);
@@ -102,6 +104,7 @@ impl ProcessTable {
             living.select_nth_unstable(count);
         }
         for (_, _, id) in living.into_iter().take(count) {
+            self.forgotten_ticks = self.forgotten_ticks.max(Some(id.start_ticks));
             self.remove(id, Removal::Living);
         }
     }

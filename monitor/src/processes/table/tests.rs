@@ -200,6 +200,20 @@ fn a_full_table_lets_the_ended_go_first() {
 }
 
 #[test]
+fn who_had_to_go_while_alive_is_not_counted_twice() {
+    let mut table = table(2);
+    for n in 1..=3 {
+        exec(&mut table, 0, n, "/bin/x");
+    }
+    assert!(table.get(id(&table, 1)).is_none());
+    exit(&mut table, 1);
+    exit(&mut table, 3);
+    settle(&mut table);
+    let used = value(&table, "monitor_process_cpu_seconds_total", &["x", "user"]);
+    assert_eq!(used, Some(0.004), "only that of 3, which was never forgotten");
+}
+
+#[test]
 fn parents_go_last() {
     let mut table = table(4);
     for n in 2..=4 {

@@ -166,10 +166,9 @@ impl Syscalls {
             groups.note(taken.own_group, calls / 1_000);
         }
         let (by_process, by_group) = (&mut self.by_process, &mut self.by_group);
-        self.errors.fold(|key, count| {
-            let Some(taken) = slots.owner(key.process) else { return };
-            by_group.entry(taken.group).or_default().error(key.family, key.errno, count);
-            if let Some(process) = taken.process {
+        self.errors.fold(slots, |key, count, owner| {
+            by_group.entry(owner.group).or_default().error(key.family, key.errno, count);
+            if let Some(process) = owner.process {
                 by_process.entry(process).or_default().error(key.family, key.errno, count);
             }
         });
