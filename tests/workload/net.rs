@@ -4,7 +4,7 @@ use std::{
     io::{Read as _, Write as _},
     mem,
     net::{SocketAddr, TcpListener, TcpStream},
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::fd::{AsRawFd, FromRawFd as _, OwnedFd},
     os::unix::process::CommandExt as _,
     process::Command,
 };
@@ -110,11 +110,22 @@ fn set_option<T>(socket: i32, level: i32, option: i32, value: &T) {
     checked("setsockopt", result.into());
 }
 
-/// Tries to connect, and prints the error's number.
+/// Tries to connect, and prints the error's number and how often the kernel asked again. (Whoever waits in `connect`
+/// cannot tell that number: when the call fails the kernel has cleared it.)
 fn connect_in_vain(address: &str) {
     let address: SocketAddr = address.parse().expect("an address");
-    let error = rustix::net::connect(impatient(address), &address).expect_err("nobody should answer");
-    say(&error.raw_os_error().to_string());
+    let socket = impatient(address);
+    rustix::io::ioctl_fionbio(&socket, true).expect("set O_NONBLOCK");
+    let error = rustix::net::connect(&socket, &address).expect_err("nobody should answer");
+    if error != rustix::io::Errno::INPROGRESS {
+        return say(&format!("{} 0", error.raw_os_error()));
+    }
+    let mut wanted = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one entry, which outlives the call.
+    checked("poll", unsafe { libc::poll(&raw mut wanted, 1, -1) }.into());
+    let again = retransmits(&socket);
+    let error = rustix::net::sockopt::socket_error(&socket).expect("ask for the error").expect_err("it failed");
+    say(&format!("{} {again}", error.raw_os_error()));
 }
 
 /// Begins to connect, and closes before anybody has answered.
@@ -141,7 +152,7 @@ fn filter(socket: i32, drop_all: bool) {
 }
 
 /// Segments that were sent again, as the kernel counts for this socket.
-fn retransmits(stream: &TcpStream) -> u32 {
+fn retransmits(stream: &impl AsRawFd) -> u32 {
     // SAFETY: all bytes zero is a valid value.
     let mut info: libc::tcp_info = unsafe { mem::zeroed() };
     let mut size = libc::socklen_t::try_from(size_of_val(&info)).expect("it is small");
