@@ -1,1 +1,3 @@
-//! Kernel tests.
+//! Tests of the real daemon on the running kernel. `cargo test -p monitor-tests`, as root.
+
+mod signals;

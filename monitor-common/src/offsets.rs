@@ -146,6 +146,7 @@ offsets! {
     socket_sk = "socket" ["sk"];
     sock_family = "sock" ["__sk_common.skc_family"];
     sock_state = "sock" ["__sk_common.skc_state"];
+    sock_flags = "sock" ["__sk_common.skc_flags"];
     sock_num = "sock" ["__sk_common.skc_num"];
     sock_dport = "sock" ["__sk_common.skc_dport"];
     sock_daddr = "sock" ["__sk_common.skc_daddr"];

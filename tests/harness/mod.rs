@@ -1,1 +1,31 @@
-//! Harness.
+//! Starts the real daemon, lets small programs do something, and asks the daemon what it saw.
+//!
+//! A test causes the thing in a process that it started itself, names that process by its pid or by a program name that
+//! nobody else has, and waits by a deadline: never by a sleep that is hoped to be long enough.
+//!
+//! | name | what |
+//! |---|---|
+//! | [`Daemon`] | the real daemon with its own port, and questions to it |
+//! | [`Workload`] | one process of `tests/workload/`, which does what its arguments say |
+//! | [`Samples`] | a parsed page of metrics |
+//! | [`until`] | tries again until it holds, or tells why it does not |
+
+#![expect(
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a test fails by a panic, with a stack that leads to the line that asked"
+)]
+
+mod daemon;
+mod deadline;
+mod guard;
+mod http;
+mod samples;
+mod workload;
+
+pub use daemon::{Daemon, Shared, binary, shared};
+pub use deadline::{DEADLINE, until};
+pub use guard::Guard;
+pub use http::{Response, get, request};
+pub use samples::{Sample, Samples};
+pub use workload::{Ended, Workload, copy, directory, program, unique};

@@ -36,6 +36,9 @@ const SYN_RECV: i32 = 3;
 const CLOSE: i32 = 7;
 const LISTEN: i32 = 10;
 
+/// Number of the bit in a socket's flags that says that the peer has ended its stream (`SOCK_DONE`, include/net/sock.h).
+const SOCK_DONE: u32 = 1;
+
 const ECONNREFUSED: i32 = 111;
 const ETIMEDOUT: i32 = 110;
 /// The receiver only looked: the bytes will be received again.
@@ -160,10 +163,13 @@ fn closed(sock: u64) {
         let tcp = Object(sock);
         let sent: u64 = tcp.field(offset!(tcp_bytes_sent));
         let again: u64 = tcp.field(offset!(tcp_bytes_retrans));
+        // The kernel counts the end of the stream (FIN) as one more byte received.
+        let end = tcp.field::<u64>(offset!(sock_flags)) >> SOCK_DONE & 1;
+        let received: u64 = tcp.field(offset!(tcp_bytes_received));
         // SAFETY: a map value.
         unsafe {
             add((&raw mut (*stats).bytes).cast::<u64>().add(SENT), sent.saturating_sub(again));
-            add((&raw mut (*stats).bytes).cast::<u64>().add(RECEIVED), tcp.field(offset!(tcp_bytes_received)));
+            add((&raw mut (*stats).bytes).cast::<u64>().add(RECEIVED), received.saturating_sub(end));
         }
     }
     if socket.role > Role::Server as u32 {
@@ -236,7 +242,10 @@ fn traffic(ctx: &BtfTracePointContext, length: i32, direction: usize) {
         let _ = TCP_SOCKETS.remove(&address);
         return;
     };
-    if let Some(stats) = TCP_STATS.get_ptr_mut(owner.slot) {
+    // Where only one of the two hooks is there, `closed` counts both directions: here they would count twice.
+    if knob!(traffic_by_call) != 0
+        && let Some(stats) = TCP_STATS.get_ptr_mut(owner.slot)
+    {
         // SAFETY: a map value; the direction is 0 or 1.
         unsafe { add((&raw mut (*stats).bytes).cast::<u64>().add(direction), length as u64) };
     }
@@ -281,20 +290,32 @@ fn retransmitted(sock: u64, kind: usize, segments: u64) {
 /// `tcp_send_reset(const struct sock *sk, const struct sk_buff *skb, …)`: `sk` may be none.
 #[btf_tracepoint(function = "tcp_send_reset")]
 fn tcp_reset_sent(ctx: BtfTracePointContext) -> i32 {
-    reset(ctx.arg(0), SENT);
+    let (sock, skb): (u64, u64) = (ctx.arg(0), ctx.arg(1));
+    // A reset that answers no packet is sent by `close` and `disconnect`, after they have closed the socket: then its
+    // owner is forgotten already, but runs.
+    let closing = sock != 0 && skb == 0 && i32::from(Object(sock).field::<u8>(offset!(sock_state))) == CLOSE;
+    let owner = match known(sock) {
+        Some(socket) => socket.owner,
+        None if closing => match slots::current() {
+            Some(owner) => owner,
+            None => return 0,
+        },
+        None => UNOWNED,
+    };
+    reset(owner, SENT);
     0
 }
 
 /// `tcp_receive_reset(struct sock *sk)`
 #[btf_tracepoint(function = "tcp_receive_reset")]
 fn tcp_reset_received(ctx: BtfTracePointContext) -> i32 {
-    reset(ctx.arg(0), RECEIVED);
+    reset(known(ctx.arg(0)).map_or(UNOWNED, |socket| socket.owner), RECEIVED);
     0
 }
 
 #[inline(always)]
-fn reset(sock: u64, direction: usize) {
-    if let Some(stats) = stats(known(sock).map_or(UNOWNED, |socket| socket.owner)) {
+fn reset(owner: SlotRef, direction: usize) {
+    if let Some(stats) = stats(owner) {
         // SAFETY: a map value; the direction is 0 or 1.
         unsafe { add((&raw mut (*stats).resets).cast::<u64>().add(direction), 1) };
     }

@@ -187,7 +187,7 @@ pub static KEYS: &[Key] = &[
     key!(signals.block_io: Switch, Restart, "false",
         "Block I/O: latency, queue time, size, errors."),
     key!(signals.process: Switch, Restart, "false",
-        "Processes: forks, exits and what they use. Execs are observed for the security rules in any case."),
+        "Processes: exec, fork, exit. Without it the metrics of processes are missing; rules work all the same."),
     key!(signals.host: Switch, Restart, "false",
         "The machine: CPU, memory, disks, network, load."),
 

@@ -1,0 +1,25 @@
+//! Waiting.
+
+use std::{
+    fmt::Display,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long anything may take here. The machine may be small and busy; who passes does not wait that long.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Tries until it works.
+///
+/// # Panics
+/// With the last reason when `deadline` is over.
+pub fn until<T, E: Display>(deadline: Duration, mut attempt: impl FnMut() -> Result<T, E>) -> T {
+    let end = Instant::now() + deadline;
+    loop {
+        match attempt() {
+            Ok(value) => return value,
+            Err(reason) if Instant::now() >= end => panic!("not within {deadline:?}: {reason}"),
+            Err(_) => thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! System calls, made directly: the library between us and the kernel must not add or keep any.
+
+use std::{ptr, thread};
+
+use crate::checked;
+
+/// Asks for the parent `count` times.
+pub(crate) fn getppid(count: u64) {
+    for _ in 0..count {
+        // SAFETY: no arguments.
+        unsafe { libc::syscall(libc::SYS_getppid) };
+    }
+}
+
+/// The same as a 32-bit program asks: there the call has number 64, which is semget for a 64-bit program.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn getppid32(count: u64) {
+    for _ in 0..count {
+        let mut result: u64 = 64;
+        // SAFETY: no arguments but the number; the kernel returns in rax and may clear r8 to r11.
+        unsafe {
+            std::arch::asm!(
+                "int 0x80",
+                inout("rax") result,
+                out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+                options(nostack)
+            );
+        }
+        assert!(result as i32 > 0, "this kernel takes no 32-bit calls");
+    }
+}
+
+/// Other machines have no such door from 64-bit code.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn getppid32(_: u64) {
+    panic!("32-bit calls can be made from 64-bit code on x86-64 only");
+}
+
+/// Asks for the attributes of a file that is not there.
+pub(crate) fn stat_missing(count: u64) {
+    for _ in 0..count {
+        // SAFETY: the path ends with a zero byte; nothing is written through the second pointer when the call fails, and
+        // a null pointer fails too.
+        let result = unsafe {
+            let path = c"/nonexistent/file".as_ptr();
+            libc::syscall(libc::SYS_newfstatat, libc::AT_FDCWD, path, ptr::null_mut::<u8>(), 0)
+        };
+        assert_eq!(result, -1);
+    }
+}
+
+/// Synchronises a descriptor that is not open.
+pub(crate) fn fsync_nothing(count: u64) {
+    for _ in 0..count {
+        // SAFETY: no memory is involved.
+        assert_eq!(unsafe { libc::syscall(libc::SYS_fsync, -1) }, -1);
+    }
+}
+
+/// Sleeps once.
+pub(crate) fn sleep(milliseconds: i64) {
+    let time = libc::timespec { tv_sec: milliseconds / 1_000, tv_nsec: milliseconds % 1_000 * 1_000_000 };
+    // SAFETY: the time outlives the call; the remaining time is not wanted.
+    let result = unsafe { libc::syscall(libc::SYS_nanosleep, &raw const time, ptr::null_mut::<libc::timespec>()) };
+    checked("nanosleep", result);
+}
+
+/// Lets `threads` threads ask for the parent `count` times each, all at the same time.
+pub(crate) fn threads(threads: u32, count: u64) {
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| getppid(count));
+        }
+    });
+}

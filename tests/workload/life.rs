@@ -1,0 +1,150 @@
+//! What a process uses, and how it ends.
+
+use std::{
+    fs,
+    io::Write as _,
+    process, ptr,
+    time::{Duration, Instant},
+};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::{calls, checked, number, say};
+
+pub(crate) fn step(name: &str, words: &[&str]) -> bool {
+    match (name, words) {
+        ("burn", [milliseconds]) => burn(Duration::from_millis(number(milliseconds))),
+        ("touch", [pages]) => touch(number(pages)),
+        ("write", [path, bytes]) => write(path, number(bytes)),
+        ("rename", [hex]) => rename(hex),
+        ("abort-silently", [signal]) => die(number(signal)),
+        ("fork", [count]) => fork(number(count)),
+        ("fork-and-call", [child, parent]) => fork_and_call(number(child), number(parent)),
+        ("again-as", [pid, count]) => again_as(number(pid), number(count)),
+        ("orphan", [milliseconds]) => orphan(number(milliseconds)),
+        _ => return false,
+    }
+    true
+}
+
+/// Uses this much CPU time.
+fn burn(time: Duration) {
+    let used = || {
+        let time = clock_gettime(ClockId::ProcessCPUTime);
+        Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).expect("less than a second"))
+    };
+    let end = used() + time;
+    while used() < end {
+        let pause = Instant::now();
+        while pause.elapsed() < Duration::from_micros(100) {}
+    }
+}
+
+/// Touches this many fresh pages, each of which is one fault.
+fn touch(pages: usize) {
+    let length = pages * 4096;
+    // SAFETY: new memory, which nobody else has.
+    let memory = unsafe {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        libc::mmap(ptr::null_mut(), length, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
+    };
+    assert_ne!(memory, libc::MAP_FAILED);
+    for page in 0..pages {
+        // SAFETY: within the memory just mapped. Volatile: the compiler sees no use in it.
+        unsafe { memory.cast::<u8>().add(page * 4096).write_volatile(1) };
+    }
+}
+
+fn write(path: &str, bytes: usize) {
+    let mut file = fs::OpenOptions::new().append(true).create(true).open(path).expect("open the file");
+    file.write_all(&vec![b'x'; bytes]).expect("write the file");
+}
+
+/// Takes another short name, given as hexadecimal digits.
+fn rename(hex: &str) {
+    let mut name: Vec<u8> =
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("digits")).collect();
+    name.push(0);
+    // SAFETY: the name ends with a zero byte.
+    checked("prctl", unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) }.into());
+}
+
+/// Ends by a signal, without a core file.
+fn die(signal: i32) {
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the limit outlives the call.
+    checked("setrlimit", unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) }.into());
+    // SAFETY: no memory is involved; the runtime's own handler of some signals is taken out first.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        libc::kill(libc::getpid(), signal);
+    }
+}
+
+/// Makes `count` children that end at once, one after the other.
+fn fork(count: u32) {
+    for _ in 0..count {
+        // SAFETY: there is one thread only, and the child does nothing but end.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: no memory is involved.
+            unsafe { libc::_exit(0) };
+        }
+        wait_for(child);
+    }
+}
+
+/// Forks; the child calls `child` times, the parent `parent` times. Prints the child's id.
+fn fork_and_call(child: u64, parent: u64) {
+    // SAFETY: there is one thread only.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        calls::getppid(child);
+        // SAFETY: no memory is involved.
+        unsafe { libc::_exit(0) };
+    }
+    calls::getppid(parent);
+    wait_for(pid);
+    say(&pid.to_string());
+}
+
+/// Makes a child with a given id, which must be free; it calls so many times and ends.
+fn again_as(pid: i32, count: u64) {
+    let wanted = [pid];
+    let arguments = [0_u64, 0, 0, 0, u64::from(libc::SIGCHLD.unsigned_abs()), 0, 0, 0, wanted.as_ptr() as u64, 1, 0];
+    // SAFETY: the layout is that of struct clone_args (88 bytes). Without CLONE_VM the child has its own copy of this
+    // one thread, as after fork.
+    let child = unsafe { libc::syscall(libc::SYS_clone3, arguments.as_ptr(), size_of_val(&arguments)) };
+    if checked("clone3", child) == 0 {
+        calls::getppid(count);
+        // SAFETY: no memory is involved.
+        unsafe { libc::_exit(0) };
+    }
+    wait_for(i32::try_from(child).expect("a pid"));
+}
+
+/// Makes a child that makes a child that sleeps, and ends: the grandchild is an orphan whose parent has ended. Prints the
+/// ids of child and grandchild.
+fn orphan(milliseconds: i64) {
+    // SAFETY: there is one thread only.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: as above.
+        let grandchild = unsafe { libc::fork() };
+        if grandchild == 0 {
+            calls::sleep(milliseconds);
+        } else {
+            say(&format!("{} {grandchild}", process::id()));
+        }
+        // SAFETY: no memory is involved.
+        unsafe { libc::_exit(0) };
+    }
+    wait_for(child);
+}
+
+pub(crate) fn wait_for(child: i32) {
+    checked("fork", child.into());
+    // SAFETY: the status is not wanted.
+    let waited = unsafe { libc::waitpid(child, ptr::null_mut(), 0) };
+    assert_eq!(waited, child);
+}

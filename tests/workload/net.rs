@@ -1,0 +1,177 @@
+//! TCP.
+
+use std::{
+    io::{Read as _, Write as _},
+    mem,
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::fd::{AsRawFd, FromRawFd as _, OwnedFd},
+    os::unix::process::CommandExt as _,
+    process::Command,
+};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+
+use crate::{checked, life::wait_for, number, say};
+
+/// Bytes that are sent or received by one call.
+const PIECE: usize = 64 << 10;
+
+/// The sockets that are open.
+#[derive(Default)]
+pub(crate) struct Sockets {
+    listener: Option<TcpListener>,
+    stream: Option<TcpStream>,
+}
+
+impl Sockets {
+    fn listener(&self) -> &TcpListener {
+        self.listener.as_ref().expect("a step before this one listens")
+    }
+
+    fn stream(&mut self) -> &mut TcpStream {
+        self.stream.as_mut().expect("a step before this one connects or accepts")
+    }
+}
+
+pub(crate) fn step(name: &str, words: &[&str], sockets: &mut Sockets) -> bool {
+    match (name, words) {
+        ("listen", [address]) => listen(address, sockets),
+        ("accept", []) => sockets.stream = Some(sockets.listener().accept().expect("accept").0),
+        ("connect", [address]) => sockets.stream = Some(TcpStream::connect(address).expect("connect")),
+        ("connect-in-vain", [address]) => connect_in_vain(address),
+        ("connect-and-give-up", [address]) => give_up(address),
+        ("send", [bytes]) => send(sockets.stream(), number(bytes)),
+        ("receive", [bytes]) => receive(sockets.stream(), number(bytes)),
+        ("receive-end", []) => assert_eq!(sockets.stream().read(&mut [0]).expect("receive"), 0),
+        ("peek", [bytes]) => assert_eq!(sockets.stream().peek(&mut vec![0; number(bytes)]).ok(), Some(number(bytes))),
+        ("serve-by-child", [bytes]) => serve_by_child(sockets, number(bytes)),
+        ("close", []) => drop(sockets.stream.take()),
+        ("reset", []) => reset(sockets),
+        ("deaf", []) => filter(sockets.stream().as_raw_fd(), true),
+        ("deaf-listener", []) => filter(sockets.listener().as_raw_fd(), true),
+        ("hear", []) => filter(sockets.stream().as_raw_fd(), false),
+        ("retransmits", []) => say(&retransmits(sockets.stream()).to_string()),
+        ("shell", [program, rest @ ..]) => shell(sockets.stream(), program, rest),
+        _ => return false,
+    }
+    true
+}
+
+fn listen(address: &str, sockets: &mut Sockets) {
+    let listener = TcpListener::bind((address, 0)).expect("listen");
+    say(&listener.local_addr().expect("it is bound").to_string());
+    sockets.listener = Some(listener);
+}
+
+fn send(stream: &mut TcpStream, mut bytes: usize) {
+    let piece = vec![b'x'; PIECE];
+    while bytes > 0 {
+        bytes -= stream.write(&piece[..bytes.min(PIECE)]).expect("send");
+    }
+}
+
+fn receive(stream: &mut TcpStream, mut bytes: usize) {
+    let mut piece = vec![0; PIECE];
+    while bytes > 0 {
+        let count = stream.read(&mut piece[..bytes.min(PIECE)]).expect("receive");
+        assert_ne!(count, 0, "the peer closed {bytes} bytes before the end");
+        bytes -= count;
+    }
+}
+
+/// Accepts, and lets a child receive and send the bytes back.
+fn serve_by_child(sockets: &mut Sockets, bytes: usize) {
+    sockets.stream = Some(sockets.listener().accept().expect("accept").0);
+    // SAFETY: there is one thread only.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        receive(sockets.stream(), bytes);
+        send(sockets.stream(), bytes);
+        // SAFETY: no memory is involved.
+        unsafe { libc::_exit(0) };
+    }
+    wait_for(child);
+    drop(sockets.stream.take());
+    say(&child.to_string());
+}
+
+/// A socket whose request to connect is repeated once only.
+fn impatient(address: SocketAddr) -> OwnedFd {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("make a socket");
+    set_option(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_SYNCNT, &1_i32);
+    socket
+}
+
+fn set_option<T>(socket: i32, level: i32, option: i32, value: &T) {
+    let size = libc::socklen_t::try_from(size_of::<T>()).expect("it is small");
+    // SAFETY: the value outlives the call, which copies it.
+    let result = unsafe { libc::setsockopt(socket, level, option, (&raw const *value).cast(), size) };
+    checked("setsockopt", result.into());
+}
+
+/// Tries to connect, and prints the error's number and how often the kernel asked again. (Whoever waits in `connect`
+/// cannot tell that number: when the call fails the kernel has cleared it.)
+fn connect_in_vain(address: &str) {
+    let address: SocketAddr = address.parse().expect("an address");
+    let socket = impatient(address);
+    rustix::io::ioctl_fionbio(&socket, true).expect("set O_NONBLOCK");
+    let error = rustix::net::connect(&socket, &address).expect_err("nobody should answer");
+    if error != rustix::io::Errno::INPROGRESS {
+        return say(&format!("{} 0", error.raw_os_error()));
+    }
+    let mut wanted = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one entry, which outlives the call.
+    checked("poll", unsafe { libc::poll(&raw mut wanted, 1, -1) }.into());
+    let again = retransmits(&socket);
+    let error = rustix::net::sockopt::socket_error(&socket).expect("ask for the error").expect_err("it failed");
+    say(&format!("{} {again}", error.raw_os_error()));
+}
+
+/// Begins to connect, and closes before anybody has answered.
+fn give_up(address: &str) {
+    let address: SocketAddr = address.parse().expect("an address");
+    let socket = impatient(address);
+    rustix::io::ioctl_fionbio(&socket, true).expect("set O_NONBLOCK");
+    assert_eq!(rustix::net::connect(&socket, &address), Err(rustix::io::Errno::INPROGRESS));
+    drop(socket);
+}
+
+/// Closes in a way that tells the peer by a reset.
+fn reset(sockets: &mut Sockets) {
+    let stream = sockets.stream.take().expect("a stream");
+    rustix::net::sockopt::set_socket_linger(&stream, Some(std::time::Duration::ZERO)).expect("set SO_LINGER");
+}
+
+/// Lets a socket drop every packet that comes for it, or not any more: loss without a device that loses.
+fn filter(socket: i32, drop_all: bool) {
+    let mut nothing = libc::sock_filter { code: 0x06 /* BPF_RET | BPF_K */, jt: 0, jf: 0, k: 0 };
+    let program = libc::sock_fprog { len: 1, filter: &raw mut nothing };
+    let option = if drop_all { libc::SO_ATTACH_FILTER } else { libc::SO_DETACH_FILTER };
+    set_option(socket, libc::SOL_SOCKET, option, &program);
+}
+
+/// Segments that were sent again, as the kernel counts for this socket.
+fn retransmits(stream: &impl AsRawFd) -> u32 {
+    // SAFETY: all bytes zero is a valid value.
+    let mut info: libc::tcp_info = unsafe { mem::zeroed() };
+    let mut size = libc::socklen_t::try_from(size_of_val(&info)).expect("it is small");
+    // SAFETY: the kernel writes at most `size` bytes.
+    let result = unsafe {
+        let to = (&raw mut info).cast();
+        libc::getsockopt(stream.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, to, &raw mut size)
+    };
+    checked("getsockopt", result.into());
+    info.tcpi_total_retrans
+}
+
+/// Becomes `program`, with the connection as its input and output.
+fn shell(stream: &TcpStream, program: &str, arguments: &[&str]) {
+    let end = || {
+        let copy = stream.try_clone().expect("duplicate the socket");
+        // SAFETY: the copy gives its descriptor up.
+        unsafe { OwnedFd::from_raw_fd(std::os::fd::IntoRawFd::into_raw_fd(copy)) }
+    };
+    let error = Command::new(program).args(arguments).stdin(end()).stdout(end()).stderr(end()).exec();
+    panic!("exec {program}: {error}");
+}
