@@ -257,8 +257,8 @@ async fn serve(
     info!("metrics: http://{address}/metrics");
     info!("events:  http://{address}/api/v1/events and /api/v1/events/stream");
     info!("health:  http://{address}/-/healthy and /-/ready");
-    service::ready(&format!("metrics at http://{address}/metrics"));
-    let watchdog = tokio::spawn(service::watchdog(heartbeat));
+    let status = format!("metrics at http://{address}/metrics");
+    let watchdog = tokio::spawn(service::follow(status.clone(), heartbeat));
     let result = loop {
         tokio::select! {
             _ = terminate.recv() => { info!("SIGTERM: stops"); break Ok(()) }
@@ -267,7 +267,7 @@ async fn serve(
                 service::reloading();
                 // The log says what came of it.
                 let _ = reloader.reload().await;
-                service::ready(&format!("metrics at http://{address}/metrics"));
+                service::ready(&status);
             }
             Some(answer) = reload_asked.recv() => {
                 let _ = answer.send(reloader.reload().await);

@@ -54,15 +54,23 @@ impl Daemon {
     /// # Panics
     /// With what it printed, when it does not start.
     pub fn start(config: &str) -> Self {
+        Self::launch(&binary(), "127.0.0.1:0", config, |_| {})
+    }
+
+    /// The same for this executable, at this address, and with more to be set.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn launch(program: &Path, listen: &str, config: &str, set: impl FnOnce(&mut Command)) -> Self {
         assert!(rustix::process::geteuid().is_root(), "these tests load programs into the kernel: run them as root");
         leave_service();
         let directory = tempfile::tempdir().expect("make a directory");
         let file = |name: &str| directory.path().join(name);
         fs::write(file("monitor.toml"), config).expect("write the configuration");
         let create = |name: &str| fs::File::create(file(name)).expect("make a file");
-        let mut command = Command::new(binary());
+        let mut command = Command::new(program);
         command
-            .args(["run", "--listen", "127.0.0.1:0", "--config"])
+            .args(["run", "--listen", listen, "--config"])
             .arg(file("monitor.toml"))
             .stdin(Stdio::null())
             .stdout(create("stdout"))
@@ -70,6 +78,7 @@ impl Daemon {
             // Settings of whoever runs the tests must not matter.
             .env_clear()
             .env("PATH", env::var_os("PATH").unwrap_or_default());
+        set(&mut command);
         let mut process = Guard::spawn(&mut command);
         let log = file("stderr");
         let address = until(DEADLINE, || {

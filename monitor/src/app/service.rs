@@ -15,6 +15,8 @@ use crate::bpf::wall::since_boot;
 
 /// A pipeline that has not come round for so long hangs.
 pub(super) const HANGS: Duration = Duration::from_secs(5);
+/// Between two looks at a pipeline that starts.
+const STARTING: Duration = Duration::from_millis(10);
 
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
@@ -46,9 +48,13 @@ pub(super) fn alive(heartbeat: &AtomicU64) -> bool {
     since_boot().saturating_sub(last) < u64::try_from(HANGS.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Feeds the service manager's watchdog as long as the pipeline makes progress: a daemon that only still answers HTTP
-/// is not alive.
-pub(super) async fn watchdog(heartbeat: Arc<AtomicU64>) {
+/// Tells the service manager when the pipeline has come round for the first time, and then feeds its watchdog as long
+/// as the pipeline makes progress: a daemon that only still answers HTTP is not alive.
+pub(super) async fn follow(status: String, heartbeat: Arc<AtomicU64>) {
+    while heartbeat.load(Ordering::Relaxed) == 0 {
+        tokio::time::sleep(STARTING).await;
+    }
+    ready(&status);
     let Some(limit) = sd_notify::watchdog_enabled() else { return };
     let mut tick = tokio::time::interval(limit / 3);
     loop {

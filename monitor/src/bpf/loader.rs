@@ -181,7 +181,21 @@ pub fn load(kernel: &Kernel, settings: &Settings) -> Result<Loaded, BpfError> {
         }
         signals.push(report);
     }
-    Ok(Loaded { ebpf, signals, knobs, shards })
+    match forbidden(&attached) {
+        Some(reason) => Err(BpfError::Permission(reason)),
+        None => Ok(Loaded { ebpf, signals, knobs, shards }),
+    }
+}
+
+/// The reason, when maps could be made but no program loaded for want of a capability: CAP_BPF alone gets that far.
+/// EPERM only: EACCES also stands for a program that the verifier refuses.
+fn forbidden(attached: &Attached) -> Option<String> {
+    let refusal = |(program, result): (&&str, &Result<(), String>)| match result {
+        Err(reason) if reason.contains("Operation not permitted") => Some(format!("program {program}: {reason}")),
+        _ => None,
+    };
+    let refusals: Option<Vec<String>> = attached.iter().map(refusal).collect();
+    refusals?.into_iter().next()
 }
 
 fn refused(error: aya::EbpfError) -> BpfError {

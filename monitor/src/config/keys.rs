@@ -151,7 +151,7 @@ pub static KEYS: &[Key] = &[
         "Address and port of the server; port 0 takes a free one. There is no authentication: whoever reaches it reads everything."),
     key!(http.reload: Switch, Live, "false",
         "Whether POST /-/reload reads the configuration again. SIGHUP always does."),
-    key!(http.max_connections: Count(1..=65_536), Restart, "1024",
+    key!(http.max_connections: Count(1..=65_536), Live, "1024",
         "Most connections at one time; further ones are refused with status 503."),
 
     key!(metrics.groups: Count(1..=10_000), Live, "200",
@@ -187,7 +187,7 @@ pub static KEYS: &[Key] = &[
     key!(signals.block_io: Switch, Restart, "false",
         "Block I/O: latency, queue time, size, errors."),
     key!(signals.process: Switch, Restart, "false",
-        "Processes: exec, fork, exit. Without it there are no security events."),
+        "Processes: exec, fork, exit. Without it the metrics of processes are missing; rules work all the same."),
     key!(signals.host: Switch, Restart, "false",
         "The machine: CPU, memory, disks, network, load."),
 

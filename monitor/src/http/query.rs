@@ -243,7 +243,7 @@ mod tests {
         }
         assert_eq!(
             processes(&uri("sort=%0a%22x")).unwrap_err().to_string(),
-            "sort: expected one of pid, start, cpu, syscalls, network, disk, got \"\\n\\\"x\""
+            "sort: expected one of pid, start, cpu, memory, syscalls, network, disk, got \"\\n\\\"x\""
         );
         assert_eq!(none(&uri("a=1")).unwrap_err().to_string(), "a: unknown parameter, none is known here");
     }

@@ -9,7 +9,7 @@ use crate::{
     detect, events, health, http,
     metrics::{Families, Kind, Metric},
     processes,
-    signals::{block_io, host, syscalls, tcp},
+    signals::{SIGNALS, block_io, host, syscalls, tcp},
 };
 
 static LOST: Metric = Metric {
@@ -95,6 +95,12 @@ impl Observer {
                 block_io.collect(groups, &mut families);
             }
             of_kernel(kernel, &mut families);
+        } else {
+            // Whoever is alerted by a signal that is off has to hear of all of them.
+            for signal in SIGNALS {
+                let up = signal.hooks.is_empty() && self.host.is_some();
+                families.gauge(&SIGNAL_UP, &[signal.name, if up { "full" } else { "off" }], f64::from(u8::from(up)));
+            }
         }
         if self.config.signals.process {
             self.table.collect(&mut families);
