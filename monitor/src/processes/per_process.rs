@@ -47,9 +47,10 @@ impl Selected {
 }
 
 impl ProcessTable {
-    /// Takes over a new configuration of series of single processes, as of the next [`Self::rebalance`].
+    /// Takes over a new configuration of series of single processes. Later ones join at [`Self::rebalance`].
     pub fn set_per_process(&mut self, options: PerProcess) {
         self.selected.options = options;
+        self.select();
     }
 
     /// Chooses the processes that have series: the oldest ones, so that short ones do not push others out.
