@@ -214,7 +214,7 @@ impl Daemon {
     /// # Panics
     /// As [`Self::events`].
     pub fn events_of(&self, pid: u32) -> Vec<Value> {
-        self.events("limit=1000000").into_iter().filter(|event| event["process"]["pid"] == pid).collect()
+        self.events("limit=10000").into_iter().filter(|event| event["process"]["pid"] == pid).collect()
     }
 
     /// Sends a signal.
