@@ -113,7 +113,6 @@ mod tests {
         };
         assert_eq!(start(&table, 1, "web1"), None, "not asked for");
         table.set_per_process(PerProcess { groups: vec!["web*".into()], limit: 2 });
-        table.rebalance(2 * SECOND);
         assert!(start(&table, 1, "web1").is_some() && start(&table, 2, "web2").is_some());
         assert_eq!((start(&table, 3, "web1"), start(&table, 4, "db")), (None, None));
         assert_eq!(value(&table, "monitor_series_dropped_total", &["processes"]), Some(1.0));
