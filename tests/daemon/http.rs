@@ -154,13 +154,13 @@ fn what_is_no_http_is_refused() {
     ] {
         let mut peer = Peer::connect(daemon.address());
         peer.send(garbage).unwrap();
-        let answer = peer.to_the_end();
+        let answer = peer.until_closed();
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{answer}");
     }
     let mut peer = Peer::connect(daemon.address());
     // The daemon may close before all of it is sent.
     let _ = peer.send(&format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", "x".repeat(100_000)));
-    let answer = peer.to_the_end();
+    let answer = peer.until_closed();
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
     assert!(reasons("malformed") >= before + 4.0, "{} after {before}", reasons("malformed"));
     assert_eq!(daemon.get("/-/healthy").status, 200);

@@ -27,7 +27,7 @@ fn sigterm_stops_it_within_a_second_whatever_its_peers_do() {
     assert_eq!(status.code(), Some(0), "{status}");
     assert!(took < STOP, "took {took:?} with {unread} unread requests");
     held.assert_gone();
-    stream.to_the_end();
+    stream.until_closed();
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_restart_at_once_takes_the_same_port() {
     let second = Daemon::launch(&binary(), &address.to_string(), "", |_| {});
     assert_eq!(second.address(), address);
     assert_eq!(second.get("/-/healthy").status, 200);
-    stream.to_the_end();
+    stream.until_closed();
 }
 
 #[test]

@@ -59,7 +59,7 @@ impl Peer {
     }
 
     /// Everything until the daemon closes the connection.
-    pub(in crate::daemon) fn to_the_end(mut self) -> String {
+    pub(in crate::daemon) fn until_closed(mut self) -> String {
         while self.more().is_ok() {}
         String::from_utf8_lossy(&self.rest).into_owned()
     }

@@ -61,7 +61,7 @@ impl Stream {
     }
 
     /// Reads on until the daemon closes the stream.
-    pub(in crate::daemon) fn to_the_end(mut self) {
+    pub(in crate::daemon) fn until_closed(mut self) {
         while self.line().is_some() {}
     }
 
