@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`Daemon`] | the real daemon with its own port, and questions to it |
 //! | [`Workload`] | one process of `tests/workload/`, which does what its arguments say |
+//! | [`Disk`] | a block device that nobody else uses |
 //! | [`Samples`] | a parsed page of metrics |
 //! | [`until`] | tries again until it holds, or tells why it does not |
 
@@ -18,6 +19,7 @@
 
 mod daemon;
 mod deadline;
+mod disk;
 mod guard;
 mod http;
 mod samples;
@@ -25,6 +27,7 @@ mod workload;
 
 pub use daemon::{Daemon, Shared, binary, shared};
 pub use deadline::{DEADLINE, until};
+pub use disk::Disk;
 pub use guard::Guard;
 pub use http::{Response, get, request};
 pub use samples::{Sample, Samples};

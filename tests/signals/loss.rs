@@ -1,1 +1,121 @@
-//! `loss`.
+//! What does not fit is counted, and what matters most still fits.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+    thread,
+};
+
+use monitor_tests::{DEADLINE, Daemon, Samples, Workload, until};
+use rustix::{
+    process::Signal,
+    thread::{CpuSet, sched_setaffinity},
+};
+
+/// Births and deaths lost, as the kernel programs counted them.
+fn lost(metrics: &Samples) -> f64 {
+    ["fork_ring_full", "exit_ring_full"]
+        .map(|cause| metrics.find("monitor_lost_total", &[("signal", "process"), ("cause", cause)]).unwrap())
+        .iter()
+        .sum()
+}
+
+/// Lets every CPU write a record that is received: a gap shows only when something comes after it.
+fn something_on_every_cpu() {
+    let cpus = thread::available_parallelism().unwrap().get();
+    thread::scope(|scope| {
+        for cpu in 0..cpus {
+            scope.spawn(move || {
+                let mut only = CpuSet::new();
+                only.set(cpu);
+                sched_setaffinity(None, &only).unwrap();
+                assert!(Command::new("/bin/true").status().unwrap().success());
+            });
+        }
+    });
+}
+
+#[test]
+fn a_storm_that_the_daemon_sleeps_through_is_received_or_counted() {
+    const CHILDREN: f64 = 2_000.0;
+    let daemon = Daemon::start("[kernel]\ntelemetry_ring = \"64KiB\"\n");
+    let mut storm =
+        Workload::spawn(&["say", "ready", "+", "wait", "+", "fork", "2000", "+", "say", "done", "+", "wait"]);
+    assert_eq!(storm.line(), "ready");
+    let group = storm.name.clone();
+    // Known before the storm, so that its children are its children.
+    until(DEADLINE, || match daemon.process(storm.pid()) {
+        Some(process) if process["group"] == group.as_str() => Ok(()),
+        other => Err(format!("not known: {other:?}")),
+    });
+    assert_eq!(lost(&daemon.fresh_metrics()), 0.0);
+
+    daemon.signal(Signal::STOP);
+    storm.go();
+    assert_eq!(storm.line(), "done");
+    // What a rule is for happens meanwhile.
+    let directory = tempfile::Builder::new().prefix("kernel-tests-").tempdir_in("/dev/shm").unwrap();
+    let program = directory.path().join("x");
+    fs::copy("/bin/true", &program).unwrap();
+    let mut child = until(DEADLINE, || Command::new(&program).stdin(Stdio::null()).spawn());
+    child.wait().unwrap();
+    daemon.signal(Signal::CONT);
+
+    // The gaps in the numbers prove what the kernel programs counted.
+    let metrics = until(DEADLINE, || {
+        something_on_every_cpu();
+        let metrics = daemon.fresh_metrics();
+        let missing = metrics.find("monitor_ring_missing_total", &[("ring", "telemetry")]).unwrap();
+        let lost = lost(&metrics);
+        if lost > 0.0 && missing == lost { Ok(metrics) } else { Err(format!("{missing} missing, {lost} lost")) }
+    });
+    // Everything was either received or counted. (Others fork, too, and may be among the lost.)
+    let received = metrics.find("monitor_process_forks_total", &[("group", &group)]).unwrap_or(0.0);
+    let forks_lost = metrics.find("monitor_lost_total", &[("signal", "process"), ("cause", "fork_ring_full")]).unwrap();
+    assert!(received < CHILDREN && received + forks_lost >= CHILDREN, "{received} received, {forks_lost} lost");
+    // A ring of 64 KiB holds some hundred records: were more lost, room was not used.
+    assert!(received >= 100.0, "{received}");
+    assert_eq!(metrics.find("monitor_ring_malformed_total", &[("ring", "telemetry")]), Some(0.0));
+
+    // Births and deaths have not pushed out what has a ring of its own.
+    assert_eq!(metrics.find("monitor_lost_total", &[("signal", "exec"), ("cause", "ring_full")]), Some(0.0));
+    assert_eq!(metrics.find("monitor_ring_missing_total", &[("ring", "security")]), Some(0.0));
+    let events = daemon.events_of(child.id());
+    assert_eq!(events.iter().map(|event| &event["rule"]).collect::<Vec<_>>(), ["exec_devshm"]);
+    // And whoever reads events is told that something is missing.
+    let told =
+        until(DEADLINE, || daemon.events("rule=event_loss").into_iter().next().ok_or("no event tells of the loss"));
+    assert!(told["lost"]["telemetry_ring"].as_u64().unwrap() > 0, "{told}");
+    storm.finish();
+}
+
+#[test]
+fn calls_are_counted_when_there_are_more_processes_than_slots() {
+    // The fewest slots that can be configured: this machine has more processes.
+    let daemon = Daemon::start("[processes]\nslots = 64\n");
+    let mut crowd: Vec<Workload> = (0..80)
+        .map(|_| {
+            Workload::spawn(&[
+                "getppid", "1", "+", "say", "here", "+", "wait", "+", "getppid", "300", "+", "say", "done", "+", "wait",
+            ])
+        })
+        .collect();
+    for one in &mut crowd {
+        assert_eq!(one.line(), "here");
+    }
+    let labels = [("family", "query")];
+    let before = daemon.fresh_metrics();
+    for one in &mut crowd {
+        one.go();
+        assert_eq!(one.line(), "done");
+    }
+    let after = daemon.fresh_metrics();
+    let more = after.sum("monitor_syscalls_total", &labels) - before.sum("monitor_syscalls_total", &labels);
+    assert!(more >= 80.0 * 300.0, "{more}");
+    let lost = after.find("monitor_lost_total", &[("signal", "process"), ("cause", "slots_full")]).unwrap();
+    assert!(lost > 0.0, "80 processes have found 64 slots");
+    assert_eq!(after.find("monitor_process_slots", &[("state", "capacity")]), Some(64.0));
+    for one in crowd {
+        one.finish();
+    }
+}

@@ -17,7 +17,7 @@ pub(crate) fn step(name: &str, words: &[&str]) -> bool {
         ("touch", [pages]) => touch(number(pages)),
         ("write", [path, bytes]) => write(path, number(bytes)),
         ("rename", [hex]) => rename(hex),
-        ("abort-silently", [signal]) => die(number(signal)),
+        ("die", [signal]) => die(number(signal)),
         ("fork", [count]) => fork(number(count)),
         ("fork-and-call", [child, parent]) => fork_and_call(number(child), number(parent)),
         ("again-as", [pid, count]) => again_as(number(pid), number(count)),

@@ -8,7 +8,7 @@ use std::{
 use aya::maps::{PerCpuArray, RingBuf};
 use monitor_common::{
     loss::Loss,
-    record::{Kind, Ring},
+    record::{Header, Kind, Ring},
     signals::process::{ExitRecord, ForkRecord},
 };
 use tokio::io::unix::AsyncFd;
@@ -67,6 +67,43 @@ pub struct KernelSide {
     lost: PerCpuArray<aya::maps::MapData, u64>,
     /// Processes that ended since the counters were added up.
     ended: usize,
+    /// Execs that came out of their ring before what was born before them.
+    waiting: Vec<Exec>,
+}
+
+/// A birth or a death.
+enum Life {
+    Fork(ForkRecord),
+    Exit(ExitRecord),
+}
+
+impl Life {
+    fn decode(header: &Header, record: &[u8]) -> Option<Self> {
+        match Kind::from_number(header.kind)? {
+            Kind::Fork => ForkRecord::read_from_prefix(record).ok().map(|(fork, _)| Self::Fork(fork)),
+            Kind::Exit => ExitRecord::read_from_prefix(record).ok().map(|(exit, _)| Self::Exit(exit)),
+            Kind::ExecSmall | Kind::ExecMedium | Kind::ExecLarge => None,
+        }
+    }
+
+    const fn time_ns(&self) -> u64 {
+        match self {
+            Self::Fork(fork) => fork.header.time_ns,
+            Self::Exit(exit) => exit.header.time_ns,
+        }
+    }
+
+    /// Returns how many processes ended by it.
+    fn apply(&self, table: &mut ProcessTable) -> usize {
+        match self {
+            Self::Fork(fork) => table.on_fork(fork),
+            Self::Exit(exit) => {
+                table.on_exit(exit);
+                return 1;
+            }
+        }
+        0
+    }
 }
 
 impl KernelSide {
@@ -91,7 +128,19 @@ impl KernelSide {
         let (security, telemetry) = (ring(&mut loaded, Ring::Security)?, ring(&mut loaded, Ring::Telemetry)?);
         let lost = loaded.take(maps::LOST)?;
         let undecodable = [0; Ring::ALL.len()];
-        Ok(Self { loaded, slots, syscalls, tcp, block_io, undecodable, security, telemetry, lost, ended: 0 })
+        Ok(Self {
+            loaded,
+            slots,
+            syscalls,
+            tcp,
+            block_io,
+            undecodable,
+            security,
+            telemetry,
+            lost,
+            ended: 0,
+            waiting: Vec::new(),
+        })
     }
 
     /// Becomes readable when a ring is half full.
@@ -108,37 +157,62 @@ impl KernelSide {
         }
     }
 
-    /// Takes up to `limit` records out of each ring. Births and deaths go into the table at once; execs, too, and to the
-    /// caller.
+    /// Takes up to `limit` records out of each ring, and puts births, execs and deaths into the table in the order in
+    /// which they happened: a child is what its parent was at that time. Execs go to the caller, too.
     ///
-    /// The security ring is taken first and used last: whatever was born before an exec was written is then in the
-    /// table before the exec is judged.
+    /// The rings are not read at one moment. Execs are read first, so that whatever was born before one of them is known;
+    /// and again last, so that whatever was executed before one of the births is known. Of the latter those that happened
+    /// after all births read wait for the next time: somebody may have been born in between.
     pub fn drain(&mut self, limit: usize, table: &mut ProcessTable) -> Batch {
-        let mut execs = Vec::new();
-        let undecodable = &mut self.undecodable;
-        let mut records = self.security.drain(limit, |_, record| match exec::decode(record) {
-            Ok(exec) => execs.push(exec),
-            Err(error) => {
-                undecodable[Ring::Security as usize] += 1;
-                warn!(%error, "an exec record cannot be decoded");
-            }
-        });
-        let ended = &mut self.ended;
-        records += self.telemetry.drain(limit, |header, record| match Kind::from_number(header.kind) {
-            Some(Kind::Fork) if let Ok((fork, _)) = ForkRecord::read_from_prefix(record) => table.on_fork(&fork),
-            Some(Kind::Exit) if let Ok((exit, _)) = ExitRecord::read_from_prefix(record) => {
-                *ended += 1;
-                table.on_exit(&exit);
-            }
-            _ => {
-                undecodable[Ring::Telemetry as usize] += 1;
-                warn!(kind = header.kind, length = record.len(), "a record cannot be decoded");
-            }
-        });
+        let mut execs = std::mem::take(&mut self.waiting);
+        let mut records = self.execs(limit, &mut execs);
+        let mut lives = Vec::new();
+        records += self.lives(limit, &mut lives);
+        let all = lives.len() < limit;
+        let mut later = Vec::new();
+        records += self.execs(limit, &mut later);
+        let newest = lives.iter().map(Life::time_ns).max().unwrap_or(0);
+        if all {
+            let (known, waiting) = later.into_iter().partition(|exec| exec.time_ns <= newest);
+            (later, self.waiting) = (known, waiting);
+        }
+        execs.append(&mut later);
+        // Each CPU's records are in order already, and so is nearly everything else.
+        execs.sort_by_key(|exec| exec.time_ns);
+        lives.sort_by_key(Life::time_ns);
+        let mut lives = lives.into_iter().peekable();
         for exec in &execs {
+            while let Some(life) = lives.next_if(|life| life.time_ns() <= exec.time_ns) {
+                self.ended += life.apply(table);
+            }
             table.on_exec(exec);
         }
+        for life in lives {
+            self.ended += life.apply(table);
+        }
         Batch { records, execs }
+    }
+
+    fn execs(&mut self, limit: usize, into: &mut Vec<Exec>) -> usize {
+        let undecodable = &mut self.undecodable[Ring::Security as usize];
+        self.security.drain(limit, |_, record| match exec::decode(record) {
+            Ok(exec) => into.push(exec),
+            Err(error) => {
+                *undecodable += 1;
+                warn!(%error, "an exec record cannot be decoded");
+            }
+        })
+    }
+
+    fn lives(&mut self, limit: usize, into: &mut Vec<Life>) -> usize {
+        let undecodable = &mut self.undecodable[Ring::Telemetry as usize];
+        self.telemetry.drain(limit, |header, record| match Life::decode(header, record) {
+            Some(life) => into.push(life),
+            None => {
+                *undecodable += 1;
+                warn!(kind = header.kind, length = record.len(), "a record cannot be decoded");
+            }
+        })
     }
 
     /// Have so many processes ended that slots may run out before the counters are added up?
