@@ -89,6 +89,10 @@ fn sys_enter(ctx: BtfTracePointContext) -> i32 {
 fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     let result: i64 = ctx.arg(1);
     let (tid, compat) = caller();
+    if knob!(signals) & SIGNAL_SYSCALLS == 0 {
+        only_accept(ctx.arg(0), compat, result);
+        return 0;
+    }
     let Some(entry) = slots::thread(tid) else { return 0 };
     // SAFETY: a map value; an entry that carries this thread's id is written by this thread only.
     unsafe {
@@ -110,6 +114,21 @@ fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// What is left to do when system calls are not counted.
+#[inline(always)]
+fn only_accept(regs: u64, compat: bool, result: i64) {
+    if result < 0 {
+        return;
+    }
+    let number = read::Object(regs).field::<u64>(offset!(regs_orig_ax));
+    if call_flags(call_index(number, compat)) & CALL_ACCEPTS == 0 {
+        return;
+    }
+    if let Some(owner) = slots::current() {
+        tcp::accepted(owner, result as u32);
+    }
+}
+
 /// A call whose entry was not seen, or was pushed out: counted, without a duration.
 #[inline(never)]
 fn unentered(regs: u64, tid: u32, compat: bool, result: i64) {
@@ -124,9 +143,7 @@ fn unentered(regs: u64, tid: u32, compat: bool, result: i64) {
     if slot == SLOT_IGNORED {
         return;
     }
-    if knob!(signals) & SIGNAL_SYSCALLS != 0 {
-        untimed(u32::from(slot), flags);
-    }
+    untimed(u32::from(slot), flags);
     finish(u32::from(slot), flags, result);
 }
 
@@ -177,7 +194,7 @@ fn stats(slot: u32, flags: u8) -> Option<*mut FamilyStats> {
 /// What follows from a call's result.
 #[inline(always)]
 fn finish(slot: u32, flags: u8, result: i64) {
-    if (-MAX_ERRNO..0).contains(&result) && flags & CALL_NO_ERRNO == 0 && knob!(signals) & SIGNAL_SYSCALLS != 0 {
+    if (-MAX_ERRNO..0).contains(&result) && flags & CALL_NO_ERRNO == 0 {
         failed(slot, u32::from(flags & CALL_FAMILY), -result as u32);
     }
     if flags & CALL_ACCEPTS != 0 && result >= 0 && knob!(signals) & SIGNAL_TCP != 0 {

@@ -178,7 +178,7 @@ pub(super) struct Processes {
     #[arg(long)]
     pub(super) group: Option<String>,
     /// Order: by pid, or the largest first
-    #[arg(long, value_parser = ["pid", "start", "cpu", "syscalls", "network", "disk"])]
+    #[arg(long, value_parser = ["pid", "start", "cpu", "memory", "syscalls", "network", "disk"])]
     pub(super) sort: Option<String>,
     /// Print at most so many
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000))]

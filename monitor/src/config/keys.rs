@@ -197,7 +197,7 @@ pub static KEYS: &[Key] = &[
     key!(events.output: Output, Restart, r#""file""#,
         "Where events are written as JSON lines. With none they are still in the HTTP API."),
     key!(events.file: Path, Restart, r#""/srv/log/events.jsonl""#,
-        "The file of output = \"file\". Its directory must exist; the file is readable by its owner only."),
+        "The file of output = \"file\". Its directory is made if need be; the file is readable by its owner only."),
     key!(events.rotate_size: Size(64 * KIB..=64 * GIB), Restart, r#""256MiB""#,
         "The file is set aside, with a number added to its name, when it would grow larger."),
     key!(events.rotate_keep: Count(0..=1_000), Restart, "10",
@@ -207,6 +207,6 @@ pub static KEYS: &[Key] = &[
 
     key!(rules.directory: Path, Live, r#""/srv/monitor/rules.d""#,
         "Directory of *.toml files that tune the rules. It may be absent."),
-    key!(rules.disable: Names(Item::Word), Live, r#"["exec_from_tmp"]"#,
+    key!(rules.disable: Names(Item::Word), Live, r#"["exec_tmp"]"#,
         "Ids of rules that are off."),
 ];

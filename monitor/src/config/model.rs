@@ -169,7 +169,7 @@ pub struct Signals {
     pub tcp: bool,
     /// Block I/O: latency, size, errors.
     pub block_io: bool,
-    /// Processes: exec, fork, exit. The security rules need it.
+    /// Processes: forks, exits, what they use.
     pub process: bool,
     /// The machine: CPU, memory, disks, network, load.
     pub host: bool,

@@ -39,7 +39,7 @@ fn a_wrong_type_says_what_is_accepted() {
     assert_mistake("[http]\nmax_connections = 1.5\n", &["http.max_connections is 1.5, it has to be a whole number"]);
     assert_mistake("[http]\nlisten = 9100\n", &["http.listen is 9100, it has to be an IP address with a port"]);
     assert_mistake("[http.listen]\nport = 1\n", &["FILE:1:", "http.listen is a table"]);
-    assert_mistake("[rules]\ndisable = \"a\"\n", &["(a list stands in [ ])", "example: disable = [\"exec_from_tmp\"]"]);
+    assert_mistake("[rules]\ndisable = \"a\"\n", &["(a list stands in [ ])", "example: disable = [\"exec_tmp\"]"]);
     assert_mistake(
         "[rules]\ndisable = [\n  \"a\",\n  7,\n]\n",
         &["FILE:4:3: rules.disable has the entry 7, it has to be a list of names"],
