@@ -1,3 +1,5 @@
 //! Tests of the real daemon on the running kernel. `cargo test -p monitor-tests`, as root.
 
+mod daemon;
+mod e2e;
 mod signals;

@@ -7,6 +7,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a step that cannot do its work must not look as if it had")]
 
+mod busy;
 mod calls;
 mod disk;
 mod image;
@@ -40,7 +41,8 @@ fn main() {
         if !(basic(name, words, after)
             || life::step(name, words)
             || net::step(name, words, &mut state.net)
-            || disk::step(name, words, &mut state.disk))
+            || disk::step(name, words, &mut state.disk)
+            || busy::step(name, words))
         {
             panic!("no such step: {step:?}");
         }

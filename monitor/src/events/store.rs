@@ -115,9 +115,14 @@ impl Store {
 
     /// Gives the event its number, keeps it and tells the followers.
     pub fn publish(&self, alert: &Alert) -> Arc<Published> {
+        self.publish_counted(alert, &alert.process.group)
+    }
+
+    /// The same, counted in the metrics for this group, where its own has no series.
+    pub fn publish_counted(&self, alert: &Alert, group: &str) -> Arc<Published> {
         let rendered = Rendered::new(alert, self.host.as_deref());
         let mut state = self.lock();
-        state.count(alert);
+        state.count(alert, group);
         state.last += 1;
         let seq = state.last;
         let published = Arc::new(Published {
@@ -159,8 +164,8 @@ impl Store {
 }
 
 impl State {
-    fn count(&mut self, alert: &Alert) {
-        let mut series = (alert.rule, alert.severity, alert.process.group.clone());
+    fn count(&mut self, alert: &Alert, group: &str) {
+        let mut series = (alert.rule, alert.severity, group.to_owned());
         if self.totals.len() >= MAX_SERIES && !self.totals.contains_key(&series) {
             OTHER.clone_into(&mut series.2);
         }

@@ -1,5 +1,6 @@
 //! `/metrics`: numbers that are fresh if possible, and an answer in time in any case.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -49,20 +50,26 @@ impl Collector {
         (Self { requests, snapshots }, collect(backend, asked, answers))
     }
 
-    /// Numbers that were collected after this call, or else the last ones there are, and whether they are fresh.
-    async fn snapshot(&self, limit: Duration) -> Option<(Snapshot, bool)> {
+    /// Numbers that were collected after this call, or else, when `limit` is over, the last ones there are; and whether
+    /// they are fresh. Where there are none, as after the start on a busy machine, waiting until `patience` is over is
+    /// better than none at all.
+    async fn snapshot(&self, limit: Duration, patience: Duration) -> Option<(Snapshot, bool)> {
         let mut request = 0;
         self.requests.send_modify(|last| {
             *last += 1;
             request = *last;
         });
         let mut snapshots = self.snapshots.clone();
-        let fresh = snapshots.wait_for(|snapshot| snapshot.as_ref().is_some_and(|s| s.request >= request));
-        if let Ok(Ok(snapshot)) = tokio::time::timeout(limit, fresh).await {
+        let mut fresh = pin!(snapshots.wait_for(|snapshot| snapshot.as_ref().is_some_and(|s| s.request >= request)));
+        if let Ok(Ok(snapshot)) = tokio::time::timeout(limit, fresh.as_mut()).await {
             return snapshot.clone().map(|snapshot| (snapshot, true));
         }
         let last = self.snapshots.borrow().clone();
-        last.filter(|snapshot| snapshot.at.elapsed() < MAX_AGE).map(|snapshot| (snapshot, false))
+        if let Some(last) = last.filter(|snapshot| snapshot.at.elapsed() < MAX_AGE) {
+            return Some((last, false));
+        }
+        let snapshot = tokio::time::timeout(patience.saturating_sub(limit), fresh).await.ok()?.ok()?;
+        snapshot.clone().map(|snapshot| (snapshot, true))
     }
 }
 
@@ -91,8 +98,9 @@ pub(super) async fn metrics(extract::State(app): extract::State<Arc<App>>, heade
         telemetry.reject(Rejected::Answers);
         return unavailable("too many scrapes whose answers are not read");
     };
-    let limit = limit(&headers, app.state.options.load().limits.scrape);
-    let Some((snapshot, fresh)) = app.collector.snapshot(limit).await else {
+    let limits = &app.state.options.load().limits;
+    let (least, most) = (limit(&headers, limits.scrape), limit(&headers, limits.answer));
+    let Some((snapshot, fresh)) = app.collector.snapshot(least, most).await else {
         return unavailable("the daemon has not answered for too long; see /-/ready");
     };
     if !fresh {

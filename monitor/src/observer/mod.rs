@@ -238,6 +238,8 @@ impl Observer {
                 let _ = to.send(self.describe(&query));
             }
             Query::Reconfigure(config, rules, to) => {
+                // What happened until now is judged by the rules until now.
+                self.round();
                 self.table.set_options(table_options(&config));
                 self.table.set_group_options(group_options(&config));
                 self.table.set_per_process(per_process_options(&config));

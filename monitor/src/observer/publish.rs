@@ -21,6 +21,13 @@ impl Known<'_> {
     fn process(&self) -> Option<&Process> {
         self.table.get(self.id)
     }
+
+    /// The group that metrics have: whoever runs a thousand programs of different names must not make as many series.
+    fn label(&self) -> &str {
+        let groups = self.table.groups();
+        let group = self.process().map(|process| groups.visible(process.group));
+        group.and_then(|group| groups.name_of(group)).unwrap_or("_unknown")
+    }
 }
 
 impl Context for Known<'_> {
@@ -65,7 +72,7 @@ impl Observer {
         let (clock, lost) = (BootClock::read(), self.lost());
         for finding in findings {
             let alert = alert_of_exec(finding, exec, &known, clock, lost);
-            self.sink.write(&self.store.publish(&alert));
+            self.sink.write(&self.store.publish_counted(&alert, known.label()));
         }
     }
 

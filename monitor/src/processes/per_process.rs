@@ -47,9 +47,10 @@ impl Selected {
 }
 
 impl ProcessTable {
-    /// Takes over a new configuration of series of single processes, as of the next [`Self::rebalance`].
+    /// Takes over a new configuration of series of single processes. Later ones join at [`Self::rebalance`].
     pub fn set_per_process(&mut self, options: PerProcess) {
         self.selected.options = options;
+        self.select();
     }
 
     /// Chooses the processes that have series: the oldest ones, so that short ones do not push others out.
@@ -112,7 +113,6 @@ mod tests {
         };
         assert_eq!(start(&table, 1, "web1"), None, "not asked for");
         table.set_per_process(PerProcess { groups: vec!["web*".into()], limit: 2 });
-        table.rebalance(2 * SECOND);
         assert!(start(&table, 1, "web1").is_some() && start(&table, 2, "web2").is_some());
         assert_eq!((start(&table, 3, "web1"), start(&table, 4, "db")), (None, None));
         assert_eq!(value(&table, "monitor_series_dropped_total", &["processes"]), Some(1.0));

@@ -1,0 +1,106 @@
+//! `monitor doctor`.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use monitor_tests::until;
+use serde_json::Value;
+
+use super::support::{Finished, has_exit, monitor, orphans};
+
+fn json(finished: &Finished) -> Value {
+    serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("no JSON ({error}): {finished:?}"))
+}
+
+/// Every hook of a diagnosis with its signal.
+fn hooks(diagnosis: &Value) -> Vec<(&str, &Value)> {
+    let signals = diagnosis["signals"].as_array().unwrap();
+    signals
+        .iter()
+        .flat_map(|signal| {
+            let name = signal["signal"].as_str().unwrap();
+            signal["hooks"].as_array().unwrap().iter().map(move |hook| (name, hook))
+        })
+        .collect()
+}
+
+#[test]
+fn this_kernel_can_do_everything_and_nothing_stays_behind() {
+    let finished = monitor(&["doctor", "--json"]);
+    has_exit(&finished, 0, &[]);
+    let diagnosis = json(&finished);
+    assert_eq!(diagnosis["verdict"], "ok");
+    let names: Vec<_> = diagnosis["signals"].as_array().unwrap().iter().map(|signal| &signal["signal"]).collect();
+    assert_eq!(names, ["process", "exec", "tcp", "block_io", "syscalls", "host"]);
+    for signal in diagnosis["signals"].as_array().unwrap() {
+        assert_eq!(signal["state"], "full", "{signal}");
+    }
+    for (signal, hook) in hooks(&diagnosis) {
+        let state = if hook["hook"] == "block_rq_insert" { "unused" } else { "attached" };
+        assert_eq!(hook["state"], state, "{signal}: {hook}");
+    }
+
+    // The kernel keeps 15 bytes of a name.
+    let program = |hook: &Value| hook["program"].as_str().unwrap().chars().take(15).collect();
+    let programs: BTreeSet<String> = hooks(&diagnosis).iter().map(|(_, hook)| program(hook)).collect();
+    assert!(programs.len() > 10, "{programs:?}");
+    until(Duration::from_secs(10), || match orphans(&programs) {
+        orphans if orphans.is_empty() => Ok(()),
+        orphans => Err(format!("programs that nobody holds: {orphans:?}")),
+    });
+}
+
+#[test]
+fn people_read_every_hook() {
+    let diagnosis = json(&monitor(&["doctor", "--json"]));
+    let finished = monitor(&["doctor"]);
+    has_exit(&finished, 0, &[]);
+    let line = |name: &str, state: &str| {
+        finished.stdout.lines().any(|line| {
+            let mut words = line.split_whitespace();
+            words.next() == Some(name) && words.next() == Some(state)
+        })
+    };
+    for (_, hook) in hooks(&diagnosis) {
+        let state = if hook["state"] == "attached" { "attached" } else { "not" };
+        assert!(line(hook["hook"].as_str().unwrap(), state), "{hook} is not in:\n{}", finished.stdout);
+    }
+    for check in diagnosis["checks"].as_array().unwrap() {
+        assert!(finished.stdout.contains(check["check"].as_str().unwrap()), "{check}");
+    }
+}
+
+#[test]
+fn what_is_lost_without_a_hook_is_told() {
+    let disable = "kernel.disable_hooks=sock_send_length,sys_enter,block_io_start";
+    let finished = monitor(&["doctor", "--json", "--set", disable]);
+    has_exit(&finished, 2, &[]);
+    let diagnosis = json(&finished);
+    assert_eq!(diagnosis["verdict"], "warning");
+    let signal = |name: &str| {
+        let signals = diagnosis["signals"].as_array().unwrap();
+        signals.iter().find(|signal| signal["signal"] == name).unwrap().clone()
+    };
+    let tcp = signal("tcp");
+    assert_eq!(tcp["state"], "degraded");
+    assert!(tcp["reason"].as_str().unwrap().contains("bytes are read from each socket when it closes"), "{tcp}");
+    let syscalls = signal("syscalls");
+    assert_eq!(syscalls["state"], "off");
+    assert_eq!(syscalls["reason"], "sys_enter: off by kernel.disable_hooks");
+    assert_eq!(signal("process")["state"], "full");
+    let states = hooks(&diagnosis);
+    let state = |name: &str| &states.iter().find(|(_, hook)| hook["hook"] == name).unwrap().1["state"];
+    assert_eq!(state("sock_send_length"), "failed");
+    // It stands in for the one that is disabled.
+    assert_eq!(state("block_rq_insert"), "attached");
+
+    let text = monitor(&["doctor", "--set", disable]).stdout;
+    assert!(text.contains("sock_send_length         FAILED: off by kernel.disable_hooks"), "{text}");
+    assert!(text.contains("lost:   traffic as it happens"), "{text}");
+}
+
+#[test]
+fn it_examines_while_a_daemon_runs() {
+    let daemon = monitor_tests::shared();
+    has_exit(&monitor(&["doctor", "--json"]), 0, &[]);
+    assert_eq!(daemon.get("/-/ready").status, 200);
+}

@@ -1,0 +1,88 @@
+//! What a process has in the kernel.
+
+use std::{collections::BTreeSet, fs, process::Command, time::Duration};
+
+use monitor_tests::until;
+use serde_json::Value;
+
+/// The kernel frees programs behind the back of whoever closed them, after a grace period of RCU.
+const FREED: Duration = Duration::from_secs(10);
+
+/// Numbers of BPF objects. The kernel gives none twice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::daemon) struct Held {
+    /// Programs.
+    pub(in crate::daemon) programs: BTreeSet<u64>,
+    /// Maps.
+    pub(in crate::daemon) maps: BTreeSet<u64>,
+    /// Links: what attaches a program.
+    pub(in crate::daemon) links: BTreeSet<u64>,
+}
+
+/// What this process has open.
+pub(in crate::daemon) fn held(pid: u32) -> Held {
+    let mut held = Held::default();
+    let Ok(list) = fs::read_dir(format!("/proc/{pid}/fdinfo")) else { return held };
+    for entry in list.flatten() {
+        // A file that is closed meanwhile is none of ours to look at.
+        for line in fs::read_to_string(entry.path()).unwrap_or_default().lines() {
+            let Some((key, number)) = line.split_once(':') else { continue };
+            let Ok(number) = number.trim().parse() else { continue };
+            let _ = match key {
+                "prog_id" => held.programs.insert(number),
+                "map_id" => held.maps.insert(number),
+                "link_id" => held.links.insert(number),
+                _ => false,
+            };
+        }
+    }
+    held
+}
+
+impl Held {
+    /// Asserts that the kernel has none of it any more, or soon has not.
+    pub(in crate::daemon) fn assert_gone(&self) {
+        assert!(self.programs.len() > 1 && self.maps.len() > 1, "the daemon had hardly anything: {self:?}");
+        until(FREED, || {
+            let left = Self {
+                programs: &self.programs & &numbers(&listed("prog")),
+                maps: &self.maps & &numbers(&listed("map")),
+                links: &self.links & &numbers(&listed("link")),
+            };
+            if left == Self::default() { Ok(()) } else { Err(format!("still in the kernel: {left:?}")) }
+        });
+    }
+}
+
+/// Programs of these names that no running daemon holds, this one or another: asserts that there are none, or soon are
+/// none.
+pub(in crate::daemon) fn orphans(names: &BTreeSet<String>) -> BTreeSet<u64> {
+    let ours: Vec<Value> = listed("prog")
+        .into_iter()
+        .filter(|program| program["name"].as_str().is_some_and(|name| names.contains(name)))
+        .collect();
+    let owned: BTreeSet<u64> = daemons().into_iter().flat_map(|pid| held(pid).programs).collect();
+    &numbers(&ours) - &owned
+}
+
+/// Processes that may rightly have programs of ours: other daemons of other tests.
+fn daemons() -> Vec<u32> {
+    let pids = fs::read_dir("/proc").expect("list the processes").flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| !held(*pid).programs.is_empty()).collect()
+}
+
+fn numbers(list: &[Value]) -> BTreeSet<u64> {
+    list.iter().filter_map(|object| object["id"].as_u64()).collect()
+}
+
+/// `bpftool -j KIND show`.
+fn listed(kind: &str) -> Vec<Value> {
+    let output = Command::new("bpftool").args(["-j", kind, "show"]).output().expect("run bpftool (Debian: bpftool)");
+    assert!(output.status.success(), "bpftool {kind} show: {}", String::from_utf8_lossy(&output.stderr));
+    // Nothing at all is printed as nothing at all.
+    if output.stdout.is_empty() {
+        return Vec::new();
+    }
+    serde_json::from_slice(&output.stdout).expect("bpftool prints JSON")
+}
