@@ -28,6 +28,9 @@ use crate::{
 };
 
 const BPF_NOEXIST: u64 = 1;
+/// `REQ_OP_WRITE` and `REQ_OP_FLUSH` (include/linux/blk_types.h).
+const OPERATION_WRITE: u32 = 1;
+const OPERATION_FLUSH: u32 = 2;
 
 #[map]
 static BLOCK_REQUESTS: HashMap<u64, Request> = HashMap::with_max_entries(limits::BLOCK_REQUESTS, 0);
@@ -74,14 +77,18 @@ fn device(request: Object) -> DeviceKey {
 #[inline(always)]
 fn submitted(address: u64) {
     let request = Object(address);
-    let Some(process) = slots::current() else { return };
-    let entry = Request {
-        submitted_ns: now(),
-        issued_ns: 0,
-        process,
-        device: device(request),
-        bytes: u64::from(request.field::<u32>(offset!(request_data_len))),
+    let Some(process) = slots::current() else {
+        // The daemon's own. What an earlier request at this address left must not be taken for it.
+        let _ = BLOCK_REQUESTS.remove(&address);
+        return;
     };
+    let bytes = u64::from(request.field::<u32>(offset!(request_data_len)));
+    let mut device = device(request);
+    if bytes == 0 && device.operation == OPERATION_WRITE {
+        // fsync asks for a flush by an empty write.
+        device.operation = OPERATION_FLUSH;
+    }
+    let entry = Request { submitted_ns: now(), issued_ns: 0, process, device, bytes };
     if BLOCK_REQUESTS.insert(&address, &entry, 0).is_err() {
         lost(Loss::BlockRequests);
     }
