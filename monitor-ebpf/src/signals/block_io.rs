@@ -28,6 +28,9 @@ use crate::{
 };
 
 const BPF_NOEXIST: u64 = 1;
+// Operations (`enum req_op`, include/linux/blk_types.h).
+const WRITE: u32 = 1;
+const FLUSH: u32 = 2;
 
 #[map]
 static BLOCK_REQUESTS: HashMap<u64, Request> = HashMap::with_max_entries(limits::BLOCK_REQUESTS, 0);
@@ -75,13 +78,13 @@ fn device(request: Object) -> DeviceKey {
 fn submitted(address: u64) {
     let request = Object(address);
     let Some(process) = slots::current() else { return };
-    let entry = Request {
-        submitted_ns: now(),
-        issued_ns: 0,
-        process,
-        device: device(request),
-        bytes: u64::from(request.field::<u32>(offset!(request_data_len))),
-    };
+    let bytes = u64::from(request.field::<u32>(offset!(request_data_len)));
+    let mut device = device(request);
+    if bytes == 0 && device.operation == WRITE {
+        // What fsync asks for: the block layer makes a flush of its own out of it, and issues that.
+        device.operation = FLUSH;
+    }
+    let entry = Request { submitted_ns: now(), issued_ns: 0, process, device, bytes };
     if BLOCK_REQUESTS.insert(&address, &entry, 0).is_err() {
         lost(Loss::BlockRequests);
     }
