@@ -64,6 +64,7 @@ fn compile(workspace: &Path, target: &Path) -> Result<PathBuf> {
     };
     let linker = places.linker().context("bpf-linker is not installed. Run `cargo xtask setup`.")?;
     let mut cargo = toolchain.cargo("build", &linker, workspace, target)?;
+    cargo.args(["--bin", "monitor-ebpf"]);
     let output = cargo.stdin(Stdio::null()).output().context("run cargo")?;
     ensure!(
         output.status.success(),

@@ -1,6 +1,7 @@
 //! The project's own commands, `cargo xtask <command>`: plain Rust instead of shell scripts, and few dependencies,
 //! because a newcomer's first command compiles this.
 
+mod bench;
 mod daemon;
 mod docs;
 mod lint;
@@ -32,6 +33,7 @@ const COMMANDS: &[Command] = &[
     ("test", "[FILTER]", "set up, then all tests and lints; with a filter only the tests whose names contain it"),
     ("build", "", "set up and build the release daemon: target/release/monitor"),
     ("setup", "", "install what building and testing need and this machine does not have, and nothing else"),
+    ("bench", bench::USAGE, "what the daemon costs, compared with the bare machine (root, about 5 minutes)"),
     ("lint", "", "formatting, clippy for both halves, the project's own rules, generated documents, cargo-deny"),
     ("fmt", "", "format all code"),
     ("docs", "", "write the generated documents anew"),
@@ -56,7 +58,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         [command, rest @ ..] => (command.as_str(), rest),
     };
     let most = match command {
-        "run" => usize::MAX,
+        "run" | "bench" => usize::MAX,
         "test" => 1,
         _ => 0,
     };
@@ -67,6 +69,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "test" => suite::test(&project, rest.first().map(String::as_str)),
         "build" => daemon::build(&project),
         "setup" => setup::setup(Purpose::Test),
+        "bench" => bench::bench(&project, rest),
         "lint" => suite::lint(&project),
         "fmt" => lint::format(&project),
         "docs" => docs::write(&project),

@@ -47,18 +47,33 @@ static SYSCALL_ERRORS: HashMap<ErrorKey, u64> = HashMap::with_max_entries(limits
 /// The running thread, and whether it calls as a 32-bit program does.
 #[inline(always)]
 fn caller() -> (u32, bool) {
-    let mask = knob!(compat_mask);
     if knob!(has_current_task_btf) != 0 {
         // SAFETY: a helper without arguments; what it returns may be read directly, says the verifier.
         unsafe {
             let task = bpf_get_current_task_btf().cast::<u8>().cast_const();
-            let compat = mask != 0 && u64::from(read::direct::<u32>(task, offset!(task_compat))) & mask != 0;
-            (read::direct::<u32>(task, offset!(task_pid)), compat)
+            (read::direct::<u32>(task, offset!(task_pid)), is_compat(|| read::direct(task, offset!(task_compat))))
         }
     } else {
-        let compat = mask != 0 && u64::from(task::current().field::<u32>(offset!(task_compat))) & mask != 0;
-        (bpf_get_current_pid_tgid() as u32, compat)
+        (bpf_get_current_pid_tgid() as u32, is_compat(|| task::current().field(offset!(task_compat))))
     }
+}
+
+/// The running thread alone: one load less, and nothing to keep.
+#[inline(always)]
+fn running_thread() -> u32 {
+    if knob!(has_current_task_btf) != 0 {
+        // SAFETY: as above.
+        unsafe { read::direct(bpf_get_current_task_btf().cast::<u8>().cast_const(), offset!(task_pid)) }
+    } else {
+        bpf_get_current_pid_tgid() as u32
+    }
+}
+
+/// Does the status word of a thread mark a 32-bit call? Read only where there are any.
+#[inline(always)]
+fn is_compat(status: impl FnOnce() -> u32) -> bool {
+    let mask = knob!(compat_mask);
+    mask != 0 && u64::from(status()) & mask != 0
 }
 
 /// `sys_enter(struct pt_regs *regs, long id)`
@@ -88,11 +103,11 @@ fn sys_enter(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "sys_exit")]
 fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     let result: i64 = ctx.arg(1);
-    let (tid, compat) = caller();
     if knob!(signals) & SIGNAL_SYSCALLS == 0 {
-        only_accept(ctx.arg(0), compat, result);
+        only_accept(ctx.arg(0), result);
         return 0;
     }
+    let tid = running_thread();
     let Some(entry) = slots::thread(tid) else { return 0 };
     // SAFETY: a map value; an entry that carries this thread's id is written by this thread only.
     unsafe {
@@ -108,7 +123,7 @@ fn sys_exit(ctx: BtfTracePointContext) -> i32 {
             finish(slot, flags, result);
         } else if (*entry).tid != tid || (*entry).slot != SLOT_IGNORED {
             let regs: u64 = ctx.arg(0);
-            unentered(regs, tid, compat, result);
+            unentered(regs, result);
         }
     }
     0
@@ -116,10 +131,11 @@ fn sys_exit(ctx: BtfTracePointContext) -> i32 {
 
 /// What is left to do when system calls are not counted.
 #[inline(always)]
-fn only_accept(regs: u64, compat: bool, result: i64) {
+fn only_accept(regs: u64, result: i64) {
     if result < 0 {
         return;
     }
+    let (_, compat) = caller();
     let number = read::Object(regs).field::<u64>(offset!(regs_orig_ax));
     if call_flags(call_index(number, compat)) & CALL_ACCEPTS == 0 {
         return;
@@ -131,7 +147,8 @@ fn only_accept(regs: u64, compat: bool, result: i64) {
 
 /// A call whose entry was not seen, or was pushed out: counted, without a duration.
 #[inline(never)]
-fn unentered(regs: u64, tid: u32, compat: bool, result: i64) {
+fn unentered(regs: u64, result: i64) {
+    let (tid, compat) = caller();
     let number = read::Object(regs).field::<u64>(offset!(regs_orig_ax));
     let flags = call_flags(call_index(number, compat));
     if flags & CALL_FORKS != 0 && result == 0 {

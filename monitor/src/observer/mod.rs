@@ -31,6 +31,7 @@ use crate::{
     http::ProcessQuery,
     processes::{GroupOptions, GroupRule, Groups, Options, PerProcess, ProcessTable},
     signals::host::Host,
+    sys,
 };
 
 pub use collect::metrics;
@@ -120,6 +121,8 @@ impl Observer {
         };
         let host = config.signals.host.then(Host::new);
         let engine = Engine::new(rules);
+        // Parsing the kernel's type information took several times what the daemon needs from now on.
+        sys::trim_heap();
         Self { config, kernel, table, host, engine, store, sink, health, due, heartbeat }
     }
 
@@ -198,10 +201,12 @@ impl Observer {
                 kernel.expire(&gone, |process| table.get(process).is_some());
             }
         }
-        if due(&mut self.due.rescan, RESCAN)
-            && let Err(error) = self.table.rescan()
-        {
-            warn!(%error, "/proc cannot be listed");
+        if due(&mut self.due.rescan, RESCAN) {
+            if let Err(error) = self.table.rescan() {
+                warn!(%error, "/proc cannot be listed");
+            }
+            // After a storm of processes the memory of those that are forgotten is scattered.
+            sys::trim_heap();
         }
         if let Some(host) = &mut self.host
             && due(&mut self.due.host, self.config.host.interval)

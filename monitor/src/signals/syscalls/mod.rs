@@ -83,10 +83,35 @@ impl FamilyTotals {
     }
 }
 
+/// What no family has done yet.
+static NOTHING: FamilyTotals = FamilyTotals { sum_ns: 0, buckets: [0; LATENCY_BUCKETS], untimed: 0 };
+
+/// Totals by family. Thousands are kept, one for each process that ended lately too, and most processes use few
+/// families: the others take no room.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct ByFamily([Option<Box<FamilyTotals>>; FAMILIES]);
+
+impl ByFamily {
+    fn get(&self, family: usize) -> &FamilyTotals {
+        self.0.get(family).and_then(Option::as_deref).unwrap_or(&NOTHING)
+    }
+
+    /// Every family, in the order of their numbers.
+    fn iter(&self) -> impl Iterator<Item = &FamilyTotals> {
+        self.0.iter().map(|totals| totals.as_deref().unwrap_or(&NOTHING))
+    }
+
+    fn add(&mut self, family: usize, more: &FamilyTotals) {
+        if let Some(totals) = self.0.get_mut(family) {
+            totals.get_or_insert_default().add(more);
+        }
+    }
+}
+
 /// Calls and errors of a process or a group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Totals {
-    families: [FamilyTotals; FAMILIES],
+    families: ByFamily,
     errors: BTreeMap<(u32, u32), u64>,
 }
 
@@ -132,7 +157,7 @@ pub struct Syscalls {
     shards: usize,
     errors: Keyed<ErrorKey, u64, { size_of::<ErrorKey>() }, 8>,
     /// Of each slot since it was taken: to tell what is new, and for `/api/v1/processes`.
-    by_slot: HashMap<SlotRef, Box<Totals>>,
+    by_slot: HashMap<SlotRef, ByFamily>,
     by_process: HashMap<ProcessId, Box<Totals>>,
     by_group: HashMap<GroupId, Box<Totals>>,
     host: [FamilyTotals; FAMILIES],
@@ -177,24 +202,20 @@ impl Syscalls {
     /// Returns how many calls were new.
     fn fold_slot(&mut self, taken: &Taken) -> u64 {
         let before = self.by_slot.entry(taken.slot).or_default();
-        let mut new = [FamilyTotals::default(); FAMILIES];
-        let mut calls = 0;
         let now = read(&self.stats, taken.slot.slot as usize, self.slots, self.shards);
-        for ((now, before), new) in now.iter().zip(&mut before.families).zip(&mut new) {
-            *new = now.since(before);
-            before.add(new);
+        let mut calls = 0;
+        for (family, now) in now.iter().enumerate() {
+            let new = now.since(before.get(family));
+            // A time without its call was read in the middle of an update: it is still there the next time.
+            if new.calls() == 0 {
+                continue;
+            }
             calls += new.calls();
-        }
-        if calls == 0 {
-            return 0;
-        }
-        let group = self.by_group.entry(taken.group).or_default();
-        let mut process = taken.process.map(|process| self.by_process.entry(process).or_default());
-        for (index, new) in new.iter().enumerate() {
-            group.families[index].add(new);
-            self.host[index].add(new);
-            if let Some(process) = &mut process {
-                process.families[index].add(new);
+            before.add(family, &new);
+            self.host[family].add(&new);
+            self.by_group.entry(taken.group).or_default().families.add(family, &new);
+            if let Some(process) = taken.process {
+                self.by_process.entry(process).or_default().families.add(family, &new);
             }
         }
         calls
@@ -226,7 +247,7 @@ impl Syscalls {
     pub fn describe(&self, process: ProcessId) -> Option<Value> {
         let totals = self.by_process.get(&process)?;
         let mut families = Map::new();
-        for (family, stats) in Family::ALL.iter().zip(&totals.families) {
+        for (family, stats) in Family::ALL.iter().zip(totals.families.iter()) {
             let errors: Map<String, Value> = totals
                 .errors
                 .iter()
@@ -263,7 +284,7 @@ impl Syscalls {
         for (id, totals) in &self.by_group {
             let Some(name) = groups.name_of(*id) else { continue };
             busiest.push((totals.calls(), *id));
-            for (family, stats) in Family::ALL.iter().zip(&totals.families) {
+            for (family, stats) in Family::ALL.iter().zip(totals.families.iter()) {
                 if stats.calls() != 0 {
                     families.counter(&CALLS, &[name, family.name()], stats.calls() as f64);
                 }
@@ -281,7 +302,7 @@ impl Syscalls {
         for (_, id) in busiest.into_iter().take(TIMED_GROUPS) {
             let (Some(name), Some(totals)) = (groups.name_of(id), self.by_group.get(&id)) else { continue };
             for family in TIMED_FAMILIES {
-                let stats = &totals.families[family as usize];
+                let stats = totals.families.get(family as usize);
                 if stats.calls() != 0 {
                     let sum = stats.sum_ns as f64 / 1e9;
                     families.histogram(&GROUP_DURATION, &[name, family.name()], bounds, &stats.buckets, sum);
@@ -343,6 +364,20 @@ mod tests {
         assert_eq!(new.buckets[3], 4);
         total.add(&new);
         assert_eq!(raw.since(&total), FamilyTotals::default());
+    }
+
+    #[test]
+    fn families_without_calls_take_no_room_and_are_read_as_nothing() {
+        let mut families = ByFamily::default();
+        let mut one = FamilyTotals { sum_ns: 300, ..FamilyTotals::default() };
+        one.buckets[1] = 2;
+        families.add(15, &one);
+        families.add(15, &one);
+        assert_eq!(families.get(15).calls(), 4);
+        assert_eq!(families.get(15).sum_ns, 600);
+        assert_eq!(families.get(3), &NOTHING);
+        assert_eq!(families.iter().map(FamilyTotals::calls).sum::<u64>(), 4);
+        assert_eq!(families.0.iter().flatten().count(), 1);
     }
 
     #[test]
