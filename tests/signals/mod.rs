@@ -1,5 +1,12 @@
 //! One module a signal, as everywhere.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by a panic, in its helpers too"
+)]
+
 mod block_io;
 mod hooks;
 mod loss;
