@@ -12,7 +12,7 @@ use monitor_common::{
 use tracing::error;
 
 use crate::{
-    bpf::{BpfError, loader::Loaded, maps},
+    bpf::{BpfError, loader::Loaded, maps, wall::since_boot},
     processes::{GroupId, ProcessId, ProcessTable},
     sys::MappedArray,
 };
@@ -77,9 +77,10 @@ impl Slots {
         self.taken.len()
     }
 
-    /// Looks at every slot; afterwards [`Self::taken`] knows them all. Processes that the table does not know are looked
-    /// up in /proc.
+    /// Looks at every slot; afterwards [`Self::taken`] knows them all but those whose owners nobody knows yet. Processes
+    /// that the table does not know are looked up in /proc.
     pub fn look(&mut self, table: &mut ProcessTable) {
+        let now_ns = since_boot();
         self.taken.clear();
         for index in 0..self.owners.len() {
             let Some(owner) = self.owners.read(index).filter(|owner| owner.state != FREE) else { continue };
@@ -91,6 +92,10 @@ impl Slots {
                 _ => {
                     let key = ProcessKey { start_ns: owner.start_ns, tgid: owner.tgid, reserved: 0 };
                     let process = table.resolve(key);
+                    if table.get(process).is_none() && now_ns.saturating_sub(owner.start_ns) < LINGER_NS {
+                        // Born and ended since the rings were drained: the records that tell who it was are in there.
+                        continue;
+                    }
                     let own_group = table.group_of(key);
                     Taken { slot, process: Some(process), group: table.groups().visible(own_group), own_group }
                 }
