@@ -122,7 +122,7 @@ impl Loaded {
     }
 
     /// How often the kernel left a program out, because on that CPU it was running already: where programs may be
-    /// preempted (Linux 7.0), by the task that took the CPU from it. `None`: the program is not loaded, or the kernel
+    /// preempted (Linux 7), by the task that took the CPU from it. `None`: the program is not loaded, or the kernel
     /// does not tell (before 5.12).
     pub fn misses(&self, program: &str) -> Option<u64> {
         let fd = self.ebpf.program(program)?.fd().ok()?.as_fd().as_raw_fd();
