@@ -36,10 +36,12 @@ pub const SYSCALL_ERRORS: u32 = 32_768;
 /// Pairs of process and listening port.
 pub const TCP_ACCEPTS: u32 = 8_192;
 
-/// Bytes of the ring that carries what security rules need. Nothing else may fill it. The largest record takes 72 KiB.
+/// Bytes of the ring that carries what security rules need. Nothing else may fill it. The largest record takes 72 KiB,
+/// the smallest exec 8 KiB: room for a thousand. It counts twice in the daemon's resident memory, because a ring is
+/// mapped twice, end to end.
 pub const SECURITY_RING: u32 = 8 << 20;
-/// Bytes of the ring for everything else.
-pub const TELEMETRY_RING: u32 = 4 << 20;
+/// Bytes of the ring for everything else: births and deaths of 3,000 processes.
+pub const TELEMETRY_RING: u32 = 1 << 20;
 
 /// Longest path that the kernel hands over; a longer one is cut at its root end and marked.
 pub const PATH: usize = 1_024;

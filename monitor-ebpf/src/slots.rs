@@ -52,7 +52,8 @@ pub(crate) fn current() -> Option<SlotRef> {
     if slot == SLOT_IGNORED { None } else { Some(reference(u32::from(slot))) }
 }
 
-/// Makes `entry` the running thread's, and says its slot.
+/// Makes `entry` the running thread's, and says its slot. A thread that is on its way out may still do I/O and close
+/// connections; it gets what its process has, but leaves no trace that nobody would clear any more.
 ///
 /// # Safety
 /// `entry` is `thread(tid)` and `tid` the running thread.
@@ -61,13 +62,21 @@ pub(crate) fn current() -> Option<SlotRef> {
 pub(crate) unsafe fn adopt(entry: *mut ThreadEntry, tid: u32) -> u16 {
     let task = task::current();
     let process = task::process(task);
+    if u64::from(process.tgid) != knob!(self_tgid) && task::is_exiting(task) {
+        return find(process).unwrap_or(SLOT_UNKNOWN) as u16;
+    }
     let slot = if u64::from(process.tgid) == knob!(self_tgid) { SLOT_IGNORED } else { of_process(process) as u16 };
-    // SAFETY: a map value. Whose entry it was loses the call in progress; the caller has counted that.
+    // SAFETY: a map value. Whose entry it was loses the duration of its call in progress.
     unsafe {
-        (*entry).tid = tid;
+        if (*entry).tid != tid {
+            if (*entry).entered_ns != 0 {
+                lost(Loss::ThreadCollision);
+            }
+            (*entry).tid = tid;
+            (*entry).call = 0;
+            (*entry).entered_ns = 0;
+        }
         (*entry).slot = slot;
-        (*entry).call = 0;
-        (*entry).entered_ns = 0;
     }
     slot
 }
@@ -148,11 +157,34 @@ pub(crate) fn checked(reference: SlotRef) -> u32 {
 /// Marks the slot of a process whose last thread ends.
 #[inline(always)]
 pub(crate) fn end(process: ProcessKey) {
-    if let Some(owner) = find(process).and_then(|slot| PROCESS_SLOTS.get_ptr_mut(slot)) {
+    if let Some(slot) = find(process) {
+        release(slot);
+    }
+}
+
+/// Leaves a slot to the daemon, which gives it back.
+#[inline(always)]
+fn release(slot: u32) {
+    if let Some(owner) = PROCESS_SLOTS.get_ptr_mut(slot) {
         // SAFETY: a map value; a second writer could only write the same.
         unsafe {
             (*owner).exited_ns = bpf_ktime_get_boot_ns();
             (*owner).state = DEAD;
+        }
+    }
+}
+
+/// Clears what a former thread with the number of this new one may have left in the thread table.
+#[inline(always)]
+pub(crate) fn begin_thread(task: Object) {
+    let tid = task::tid(task);
+    if let Some(entry) = thread(tid) {
+        // SAFETY: a map value; the new thread does not run yet, and the one that had its number is gone.
+        unsafe {
+            if (*entry).tid == tid {
+                (*entry).tid = 0;
+                (*entry).entered_ns = 0;
+            }
         }
     }
 }
@@ -164,6 +196,10 @@ pub(crate) fn forget(process: ProcessKey) -> (SlotRef, u64) {
     let exited = PROCESS_SLOTS.get(slot).map_or(0, |owner| owner.exited_ns);
     let reference = reference(slot);
     let _ = SLOT_OF.remove(process.tgid);
+    if exited == 0 {
+        // Its last thread's end was not seen.
+        release(slot);
+    }
     (reference, exited)
 }
 

@@ -43,6 +43,8 @@ pub use reload::Reloads;
 
 /// Questions that may wait for the pipeline; more are answered "not available".
 const QUERIES: usize = 64;
+/// Priority of the observing thread (nice(2)); ordinary is 0, first is -20.
+const OBSERVER_NICE: i32 = -10;
 /// How long waiting events have to get out at the end.
 const LAST_EVENTS: Duration = Duration::from_millis(300);
 
@@ -155,6 +157,10 @@ struct Parts {
 
 impl Parts {
     fn run(mut self, queries: mpsc::Receiver<observer::Query>, stopping: watch::Receiver<bool>) -> anyhow::Result<()> {
+        // A full ring is a loss: this thread, and only it, is served before ordinary work.
+        if let Err(error) = rustix::process::setpriority_process(None, OBSERVER_NICE) {
+            debug!(%error, "the observing thread keeps its ordinary priority (CAP_SYS_NICE is missing)");
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async move {
             if let Some(kernel) = &mut self.kernel {

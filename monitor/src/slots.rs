@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, mem};
 
-use aya::maps::{MapData, Queue};
+use aya::maps::{HashMap as KernelHash, MapData, Queue};
 use monitor_common::{
     limits::{SLOT_FIRST, SLOT_OTHER, SLOT_UNKNOWN},
     process_slot::{DEAD, FREE, LIVE, ProcessSlot, SlotRef},
@@ -12,7 +12,7 @@ use monitor_common::{
 use tracing::error;
 
 use crate::{
-    bpf::{BpfError, loader::Loaded, maps, wall::since_boot},
+    bpf::{BpfError, loader::Loaded, maps},
     processes::{GroupId, ProcessId, ProcessTable},
     sys::MappedArray,
 };
@@ -33,6 +33,10 @@ pub struct Taken {
     pub group: GroupId,
     /// The group itself.
     pub own_group: GroupId,
+    /// When its process ended, nanoseconds since boot; `None`: it lived when it was looked at.
+    pub ended_ns: Option<u64>,
+    /// Process id, as the kernel side knows it; 0: nobody's.
+    tgid: u32,
 }
 
 /// What is known of a slot's owner.
@@ -50,6 +54,7 @@ pub enum Owner<'a> {
 pub struct Slots {
     owners: MappedArray<ProcessSlot>,
     free: Queue<MapData, u32>,
+    slot_of: KernelHash<MapData, u32, u32>,
     /// Who had each slot at the last look: so that its entries elsewhere can still be told after the end.
     taken: BTreeMap<u32, Taken>,
     /// Slots that could not be given back because the queue refused them; tried again.
@@ -64,7 +69,8 @@ impl Slots {
     pub fn new(loaded: &mut Loaded) -> Result<Self, BpfError> {
         let entries = u32::try_from(loaded.knobs.slots).unwrap_or(u32::MAX);
         let owners = map(loaded, maps::PROCESS_SLOTS, entries)?;
-        Ok(Self { owners, free: loaded.take(maps::FREE_SLOTS)?, taken: BTreeMap::new(), refused: Vec::new() })
+        let (free, slot_of) = (loaded.take(maps::FREE_SLOTS)?, loaded.take(maps::SLOT_OF)?);
+        Ok(Self { owners, free, slot_of, taken: BTreeMap::new(), refused: Vec::new() })
     }
 
     /// Slots in all.
@@ -77,10 +83,10 @@ impl Slots {
         self.taken.len()
     }
 
-    /// Looks at every slot; afterwards [`Self::taken`] knows them all but those whose owners nobody knows yet. Processes
-    /// that the table does not know are looked up in /proc.
-    pub fn look(&mut self, table: &mut ProcessTable) {
-        let now_ns = since_boot();
+    /// Looks at every slot; afterwards [`Self::taken`] knows them. Processes that the table does not know are looked up
+    /// in /proc; one that is not there either, and young, waits for its records: they are still on their way, and until
+    /// they come nobody knows which group it belongs to.
+    pub fn look(&mut self, table: &mut ProcessTable, now_ns: u64) {
         self.taken.clear();
         for index in 0..self.owners.len() {
             let Some(owner) = self.owners.read(index).filter(|owner| owner.state != FREE) else { continue };
@@ -88,17 +94,12 @@ impl Slots {
             let taken = match slot.slot {
                 SLOT_OTHER => Taken::by_nobody(slot, GroupId::OTHER),
                 SLOT_UNKNOWN => Taken::by_nobody(slot, GroupId::UNKNOWN),
-                _ if owner.tgid == 0 => Taken::by_nobody(slot, GroupId::UNKNOWN),
-                _ => {
-                    let key = ProcessKey { start_ns: owner.start_ns, tgid: owner.tgid, reserved: 0 };
-                    let process = table.resolve(key);
-                    if table.get(process).is_none() && now_ns.saturating_sub(owner.start_ns) < LINGER_NS {
-                        // Born and ended since the rings were drained: the records that tell who it was are in there.
-                        continue;
-                    }
-                    let own_group = table.group_of(key);
-                    Taken { slot, process: Some(process), group: table.groups().visible(own_group), own_group }
-                }
+                // Taken twice at the same time; one was given up at once.
+                _ if owner.tgid == 0 => Taken { ended_ns: Some(0), ..Taken::by_nobody(slot, GroupId::UNKNOWN) },
+                _ => match owned(slot, &owner, table, now_ns) {
+                    Some(taken) => taken,
+                    None => continue,
+                },
             };
             self.taken.insert(slot.slot, taken);
         }
@@ -121,24 +122,34 @@ impl Slots {
     }
 
     /// The slots to take back now: their owners are dead for long enough, or slots are scarce.
-    pub fn due(&self, now_ns: u64) -> Vec<SlotRef> {
+    ///
+    /// Dead at the last look, that is before the counters were added up: what they counted until then is in.
+    pub fn due(&self, now_ns: u64) -> Vec<Taken> {
         let scarce = self.owners.len().saturating_sub(self.taken.len()) < self.owners.len() / SCARCE;
-        self.taken
-            .values()
-            .filter(|taken| taken.slot.slot >= SLOT_FIRST)
-            .filter(|taken| {
-                self.owners.read(taken.slot.slot as usize).is_some_and(|owner| {
-                    owner.state == DEAD && (scarce || now_ns.saturating_sub(owner.exited_ns) >= LINGER_NS)
-                })
-            })
-            .map(|taken| taken.slot)
-            .collect()
+        let due = |taken: &&Taken| {
+            taken.slot.slot >= SLOT_FIRST
+                && taken.ended_ns.is_some_and(|ended| scarce || now_ns.saturating_sub(ended) >= LINGER_NS)
+        };
+        self.taken.values().filter(due).copied().collect()
     }
 
-    /// Gives a slot back. The caller has folded and cleared its counters.
-    pub fn give_back(&mut self, slot: SlotRef) {
+    /// Makes every reference to a slot void: whoever still counts for its former owner (a packet does) counts for nobody
+    /// from now on. Then its counters can be added up for the last time.
+    pub fn retire(&self, slot: SlotRef) {
+        if let Some(owner) = self.owners.read(slot.slot as usize) {
+            let generation = slot.generation.wrapping_add(1);
+            self.owners.write(slot.slot as usize, ProcessSlot { generation, ..owner });
+        }
+    }
+
+    /// Gives a retired slot back. The caller has folded and cleared its counters.
+    pub fn give_back(&mut self, taken: &Taken) {
+        let slot = taken.slot;
         self.taken.remove(&slot.slot);
-        // The generation first and last: from now on nobody's reference to this slot is good.
+        // A zombie, and a process whose end the kernel side did not see, still have the entry that leads here.
+        if taken.tgid != 0 && self.slot_of.get(&taken.tgid, 0).is_ok_and(|now| now == slot.slot) {
+            let _ = self.slot_of.remove(&taken.tgid);
+        }
         let owner = ProcessSlot { generation: slot.generation.wrapping_add(1), ..ProcessSlot::default() };
         self.owners.write(slot.slot as usize, owner);
         self.refused.push(slot.slot);
@@ -151,10 +162,27 @@ impl Slots {
     }
 }
 
+/// What is known of the process that has a slot; `None`: nothing yet.
+fn owned(slot: SlotRef, owner: &ProcessSlot, table: &mut ProcessTable, now_ns: u64) -> Option<Taken> {
+    let key = ProcessKey { start_ns: owner.start_ns, tgid: owner.tgid, reserved: 0 };
+    let process = table.resolve(key);
+    let mut ended_ns = (owner.state == DEAD).then_some(owner.exited_ns);
+    match table.get(process) {
+        // The kernel side did not see its end.
+        Some(known) if ended_ns.is_none() => ended_ns = known.exit.map(|exit| exit.time_ns),
+        Some(_) => {}
+        None if now_ns.saturating_sub(ended_ns.unwrap_or(owner.start_ns)) < LINGER_NS => return None,
+        None => ended_ns = ended_ns.or(Some(owner.start_ns)),
+    }
+    let own_group = table.group_of(key);
+    let group = table.groups().visible(own_group);
+    Some(Taken { slot, process: Some(process), group, own_group, ended_ns, tgid: owner.tgid })
+}
+
 impl Taken {
     /// A slot that stands for no process.
     pub const fn by_nobody(slot: SlotRef, group: GroupId) -> Self {
-        Self { slot, process: None, group, own_group: group }
+        Self { slot, process: None, group, own_group: group, ended_ns: None, tgid: 0 }
     }
 }
 

@@ -182,6 +182,7 @@ impl Daemon {
     ///
     /// # Panics
     /// When it does not know it in time.
+    #[track_caller]
     pub fn seen(&self, pid: u32) -> Value {
         thread::sleep(STALE);
         until(DEADLINE, || self.process(pid).ok_or_else(|| format!("process {pid} is not known")))
@@ -191,6 +192,7 @@ impl Daemon {
     ///
     /// # Panics
     /// When the daemon does not learn of its end in time.
+    #[track_caller]
     pub fn ended(&self, pid: u32) -> Value {
         until(DEADLINE, || match self.process(pid) {
             None => Err(format!("process {pid} is not known")),

@@ -13,6 +13,7 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 ///
 /// # Panics
 /// With the last reason when `deadline` is over.
+#[track_caller]
 pub fn until<T, E: Display>(deadline: Duration, mut attempt: impl FnMut() -> Result<T, E>) -> T {
     let end = Instant::now() + deadline;
     loop {

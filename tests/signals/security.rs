@@ -58,6 +58,7 @@ fn rules(events: &[Value]) -> Vec<&str> {
 }
 
 /// The one event of this rule.
+#[track_caller]
 fn only<'a>(events: &'a [Value], rule: &str) -> &'a Value {
     let found: Vec<_> = events.iter().filter(|event| event["rule"] == rule).collect();
     assert_eq!(found.len(), 1, "{rule} in {:?}", rules(events));

@@ -176,6 +176,8 @@ fn a_call_that_a_deadly_signal_ends_counts_as_interrupted() {
     });
     let before = daemon.seen(pid);
     workload.kill(libc::SIGKILL);
+    // Its stdin must not be closed before: then the call could succeed.
+    until(DEADLINE, || if alive(pid) { Err("it lives") } else { Ok(()) });
     workload.end();
     let after = daemon.ended(pid);
     assert_eq!(more(&before, &after, "read"), 1);

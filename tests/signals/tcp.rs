@@ -26,6 +26,7 @@ fn pair(address: &str, server: &[&str], client: &[&str]) -> (Workload, String, W
 }
 
 /// Waits for both and tells what they did, once the kernel has closed the connection on both sides.
+#[track_caller]
 fn account(daemon: &Daemon, server: Workload, client: Workload) -> (Value, Value) {
     let (client, server) = (client.finish().pid, server.finish().pid);
     daemon.ended(server);

@@ -8,6 +8,8 @@ use crate::settings::offset;
 
 /// `PF_KTHREAD`: a kernel thread (include/linux/sched.h).
 const PF_KTHREAD: u32 = 0x0020_0000;
+/// `PF_EXITING`: on its way out.
+const PF_EXITING: u32 = 0x4;
 
 /// The task that runs.
 #[inline(always)]
@@ -32,6 +34,12 @@ pub(crate) fn tgid(task: Object) -> u32 {
 #[inline(always)]
 pub(crate) fn is_kernel_thread(task: Object) -> bool {
     task.field::<u32>(offset!(task_flags)) & PF_KTHREAD != 0
+}
+
+/// On its way out?
+#[inline(always)]
+pub(crate) fn is_exiting(task: Object) -> bool {
+    task.field::<u32>(offset!(task_flags)) & PF_EXITING != 0
 }
 
 /// `comm`.

@@ -28,9 +28,9 @@ use crate::{
 };
 
 const BPF_NOEXIST: u64 = 1;
-// Operations (`enum req_op`, include/linux/blk_types.h).
-const WRITE: u32 = 1;
-const FLUSH: u32 = 2;
+/// `REQ_OP_WRITE` and `REQ_OP_FLUSH` (include/linux/blk_types.h).
+const OPERATION_WRITE: u32 = 1;
+const OPERATION_FLUSH: u32 = 2;
 
 #[map]
 static BLOCK_REQUESTS: HashMap<u64, Request> = HashMap::with_max_entries(limits::BLOCK_REQUESTS, 0);
@@ -77,12 +77,16 @@ fn device(request: Object) -> DeviceKey {
 #[inline(always)]
 fn submitted(address: u64) {
     let request = Object(address);
-    let Some(process) = slots::current() else { return };
+    let Some(process) = slots::current() else {
+        // The daemon's own. What an earlier request at this address left must not be taken for it.
+        let _ = BLOCK_REQUESTS.remove(&address);
+        return;
+    };
     let bytes = u64::from(request.field::<u32>(offset!(request_data_len)));
     let mut device = device(request);
-    if bytes == 0 && device.operation == WRITE {
-        // What fsync asks for: the block layer makes a flush of its own out of it, and issues that.
-        device.operation = FLUSH;
+    if bytes == 0 && device.operation == OPERATION_WRITE {
+        // fsync asks for a flush by an empty write.
+        device.operation = OPERATION_FLUSH;
     }
     let entry = Request { submitted_ns: now(), issued_ns: 0, process, device, bytes };
     if BLOCK_REQUESTS.insert(&address, &entry, 0).is_err() {

@@ -22,6 +22,7 @@ const SIGNAL_GROUP_EXIT: u32 = 4;
 #[btf_tracepoint(function = "sched_process_fork")]
 fn process_fork(ctx: BtfTracePointContext) -> i32 {
     let (parent, child): (Object, Object) = (Object(ctx.arg(0)), Object(ctx.arg(1)));
+    slots::begin_thread(child);
     if task::tid(child) != task::tgid(child) || task::is_kernel_thread(child) {
         return 0;
     }
@@ -63,12 +64,13 @@ fn process_exit(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "sched_process_free")]
 fn process_free(ctx: BtfTracePointContext) -> i32 {
     let task = Object(ctx.arg(0));
-    if task::tid(task) != task::tgid(task) || task::is_kernel_thread(task) {
+    if task::tid(task) != task::tgid(task) {
         return 0;
     }
     let process = task::process(task);
+    // Kernel threads have slots, too, once they do I/O.
     let (slot, exited_ns) = slots::forget(process);
-    if u64::from(process.tgid) == knob!(self_tgid) {
+    if task::is_kernel_thread(task) || u64::from(process.tgid) == knob!(self_tgid) {
         return 0;
     }
     if let Some(mut record) = emit::reserve::<ExitRecord>(Ring::Telemetry, Loss::ExitRing) {

@@ -37,6 +37,10 @@ use crate::{
 /// Largest errno (`MAX_ERRNO`, include/linux/err.h).
 const MAX_ERRNO: i64 = 4095;
 const BPF_NOEXIST: u64 = 1;
+/// A thread of a process that found no slot asks again only in one of 64 spans of a millisecond (2^20 ns): the queue of
+/// free slots is one for all CPUs.
+const RETRY_SHIFT: u32 = 20;
+const RETRY_MASK: u64 = 63;
 
 /// Index: `shard * slots + slot`. The daemon sets the size.
 #[map]
@@ -84,15 +88,16 @@ fn sys_enter(ctx: BtfTracePointContext) -> i32 {
     if let Some(entry) = slots::thread(tid) {
         // SAFETY: a map value; an entry that carries this thread's id is written by this thread only.
         unsafe {
-            if (*entry).tid != tid || u32::from((*entry).slot) == SLOT_OTHER {
-                if (*entry).tid != tid && (*entry).entered_ns != 0 {
-                    lost(Loss::ThreadCollision);
-                }
+            if (*entry).tid != tid {
                 slots::adopt(entry, tid);
             }
             if (*entry).slot != SLOT_IGNORED {
+                let now = bpf_ktime_get_ns();
+                if u32::from((*entry).slot) == SLOT_OTHER && now >> RETRY_SHIFT & RETRY_MASK == 0 {
+                    slots::adopt(entry, tid);
+                }
                 (*entry).call = call_index(number, compat) as u16;
-                (*entry).entered_ns = bpf_ktime_get_ns();
+                (*entry).entered_ns = now;
             }
         }
     }
@@ -136,8 +141,8 @@ fn only_accept(regs: u64, result: i64) {
         return;
     }
     let (_, compat) = caller();
-    let number = read::Object(regs).field::<u64>(offset!(regs_orig_ax));
-    if call_flags(call_index(number, compat)) & CALL_ACCEPTS == 0 {
+    let number = read::Object(regs).field::<u32>(offset!(regs_orig_ax));
+    if call_flags(call_index(u64::from(number), compat)) & CALL_ACCEPTS == 0 {
         return;
     }
     if let Some(owner) = slots::current() {
@@ -149,8 +154,8 @@ fn only_accept(regs: u64, result: i64) {
 #[inline(never)]
 fn unentered(regs: u64, result: i64) {
     let (tid, compat) = caller();
-    let number = read::Object(regs).field::<u64>(offset!(regs_orig_ax));
-    let flags = call_flags(call_index(number, compat));
+    let number = read::Object(regs).field::<u32>(offset!(regs_orig_ax));
+    let flags = call_flags(call_index(u64::from(number), compat));
     if flags & CALL_FORKS != 0 && result == 0 {
         return;
     }

@@ -95,6 +95,10 @@ fn tcp_state(ctx: BtfTracePointContext) -> i32 {
         (_, LISTEN) => opened(sock, ROLE_LISTENER),
         (_, ESTABLISHED) => established(sock),
         (SYN_SENT, CLOSE) => not_connected(sock),
+        // A new connection at an address where another socket was before.
+        (LISTEN, SYN_RECV) => {
+            let _ = TCP_SOCKETS.remove(&sock);
+        }
         (LISTEN | SYN_RECV, CLOSE) => {
             let _ = TCP_SOCKETS.remove(&sock);
         }
@@ -128,7 +132,7 @@ fn established(sock: u64) {
         // Also when both ends connected to each other at the same time.
         Some(socket) if socket.role == Role::Client as u32 => connected(sock, socket),
         // Accepted before it was established (TCP Fast Open): the owner is known already.
-        Some(socket) if socket.owned != 0 => {}
+        Some(socket) if socket.owned != 0 && socket.role == Role::Server as u32 => {}
         // A connection from outside; its owner is who accepts it.
         _ => remember(sock, Socket { owner: UNOWNED, since_ns: now(), role: Role::Server as u32, owned: 0 }),
     }
@@ -205,7 +209,10 @@ pub(super) fn accepted(owner: SlotRef, fd: u32) {
         return;
     }
     count_accept(owner, sock);
-    let since_ns = known(sock.0).map_or_else(now, |socket| socket.since_ns);
+    let since_ns = match known(sock.0) {
+        Some(socket) if socket.since_ns != 0 => socket.since_ns,
+        _ => now(),
+    };
     remember(sock.0, Socket { owner, since_ns, role: Role::Server as u32, owned: 1 });
 }
 
@@ -243,8 +250,14 @@ fn tcp_receive(ctx: BtfTracePointContext) -> i32 {
 fn traffic(ctx: &BtfTracePointContext, length: i32, direction: usize) {
     let sock: *const u8 = ctx.arg(0);
     // SAFETY: an argument of a BTF tracepoint.
-    let (family, protocol): (u16, u16) =
-        unsafe { (read::direct(sock, offset!(sock_family)), read::direct(sock, offset!(sock_protocol))) };
+    let (family, protocol, closed) = unsafe {
+        let state: u8 = read::direct(sock, offset!(sock_state));
+        (
+            read::direct::<u16>(sock, offset!(sock_family)),
+            read::direct::<u16>(sock, offset!(sock_protocol)),
+            i32::from(state) == CLOSE,
+        )
+    };
     if !socket::is_internet(family) || protocol != socket::TCP {
         return;
     }
@@ -267,7 +280,11 @@ fn traffic(ctx: &BtfTracePointContext, length: i32, direction: usize) {
             count_accept(owner, Object(address));
             remember(address, Socket { owner, owned: 1, ..socket });
         }
+        // Its owner has ended; another process has it, by fork or by descriptor passing.
+        Some(socket) if slots::checked(socket.owner) == SLOT_UNKNOWN => remember(address, Socket { owner, ..socket }),
         Some(_) => {}
+        // What is read after the end has no further event that would clear it.
+        None if closed => {}
         // Older than the daemon.
         None => remember(address, Socket { owner, since_ns: 0, role: ROLE_UNKNOWN, owned: 1 }),
     }

@@ -8,6 +8,7 @@ use std::{
 use aya::maps::{PerCpuArray, RingBuf};
 use monitor_common::{
     loss::Loss,
+    process_slot::SlotRef,
     record::{Header, Kind, Ring},
     signals::process::{ExitRecord, ForkRecord},
 };
@@ -223,7 +224,7 @@ impl KernelSide {
     /// Adds the counters up, and takes the slots of the dead back.
     pub fn fold(&mut self, table: &mut ProcessTable) {
         self.ended = 0;
-        self.slots.look(table);
+        self.slots.look(table, since_boot());
         let (slots, groups) = (&mut self.slots, table.groups_mut());
         if let Some(syscalls) = &mut self.syscalls {
             syscalls.fold(slots, groups);
@@ -239,17 +240,23 @@ impl KernelSide {
             return;
         }
         debug!(count = due.len(), "takes slots back");
+        let retired: Vec<SlotRef> = due.iter().map(|taken| taken.slot).collect();
+        for slot in &retired {
+            slots.retire(*slot);
+        }
         if let Some(syscalls) = &mut self.syscalls {
-            syscalls.release(&due);
+            syscalls.release(&retired);
         }
         if let Some(tcp) = &mut self.tcp {
-            tcp.release(&due);
+            // Packets do not end with their process: what they counted up to now is in, the next counts for nobody.
+            tcp.fold_slots(&due, groups);
+            tcp.release(&retired);
         }
         if let Some(block_io) = &mut self.block_io {
-            block_io.release(&due);
+            block_io.release(&retired);
         }
-        for slot in due {
-            slots.give_back(slot);
+        for taken in &due {
+            slots.give_back(taken);
         }
     }
 

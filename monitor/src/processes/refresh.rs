@@ -23,13 +23,12 @@ impl ProcessTable {
     pub fn refresh(&mut self, now_ns: u64, limit: usize) -> bool {
         self.clock.refresh();
         let after = (Bound::Excluded(self.cursor), Bound::Unbounded);
-        let slice: Vec<ProcessId> = self.by_pid.range(after).map(|(_, id)| *id).take(limit).collect();
+        let alive = |id: &ProcessId| self.entries.get(id).is_some_and(Process::alive);
+        let slice: Vec<ProcessId> = self.by_pid.range(after).map(|(_, id)| *id).filter(alive).take(limit).collect();
         let done = slice.len() < limit;
         self.cursor = if done { 0 } else { slice.last().map_or(0, |id| id.pid) };
         for id in slice {
-            if self.entries.get(&id).is_some_and(Process::alive) {
-                self.look(id, now_ns);
-            }
+            self.look(id, now_ns);
         }
         done
     }
@@ -65,22 +64,22 @@ impl ProcessTable {
         Ok(count)
     }
 
+    /// A zombie is still there: its record comes when its parent has waited for it.
     fn look(&mut self, id: ProcessId, now_ns: u64) {
         match Stat::read(id.pid) {
-            Ok(stat) if stat.start_ticks != id.start_ticks => self.missing(id, None, now_ns),
-            Ok(stat) if stat.ended() => self.missing(id, Some(stat.exit_status), now_ns),
+            Ok(stat) if stat.start_ticks != id.start_ticks => self.missing(id, now_ns),
             Ok(stat) => self.update(id, &stat, now_ns),
-            Err(error) if gone(&error) => self.missing(id, None, now_ns),
+            Err(error) if gone(&error) => self.missing(id, now_ns),
             // Not a statement about the process: no descriptors left, or no permission.
             Err(_) => {}
         }
     }
 
-    fn missing(&mut self, id: ProcessId, status: Option<u32>, now_ns: u64) {
+    fn missing(&mut self, id: ProcessId, now_ns: u64) {
         let Some(process) = self.entries.get_mut(&id) else { return };
         let since = *process.missing_ns.get_or_insert(now_ns);
         if now_ns.saturating_sub(since) >= LATE_NS {
-            self.end(id, Exit { time_ns: now_ns, status }, Ending::Lost);
+            self.end(id, Exit { time_ns: now_ns, status: None }, Ending::Lost);
         }
     }
 

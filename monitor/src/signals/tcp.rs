@@ -14,7 +14,7 @@ use crate::{
     bpf::{BpfError, loader::Loaded, maps},
     metrics::{Families, Kind, Metric, histogram_bounds_seconds, lifetime_bounds_seconds},
     processes::{GroupId, Groups, ProcessId},
-    slots::{self, Slots},
+    slots::{self, Slots, Taken},
     sys::MappedArray,
 };
 
@@ -140,7 +140,19 @@ impl Tcp {
 
     /// Adds up what was counted since the last time.
     pub fn fold(&mut self, slots: &Slots, groups: &mut Groups) {
-        for taken in slots.taken() {
+        self.fold_slots(slots.taken(), groups);
+        let (by_process, by_group) = (&mut self.by_process, &mut self.by_group);
+        self.accepts.fold(slots, |key, count, owner| {
+            by_group.entry(owner.group).or_default().accept(key.port, count);
+            if let Some(process) = owner.process {
+                by_process.entry(process).or_default().accept(key.port, count);
+            }
+        });
+    }
+
+    /// The same for some slots, without what hashes count.
+    pub fn fold_slots<'a>(&mut self, slots: impl IntoIterator<Item = &'a Taken>, groups: &mut Groups) {
+        for taken in slots {
             let Some(now) = self.stats.read(taken.slot.slot as usize) else { continue };
             let before = self.by_slot.entry(taken.slot).or_default();
             let new = now.since(**before);
@@ -155,13 +167,6 @@ impl Tcp {
                 add(self.by_process.entry(process).or_default());
             }
         }
-        let (by_process, by_group) = (&mut self.by_process, &mut self.by_group);
-        self.accepts.fold(slots, |key, count, owner| {
-            by_group.entry(owner.group).or_default().accept(key.port, count);
-            if let Some(process) = owner.process {
-                by_process.entry(process).or_default().accept(key.port, count);
-            }
-        });
     }
 
     /// Clears the counters of slots that are given back.

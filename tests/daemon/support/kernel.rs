@@ -40,22 +40,31 @@ pub(in crate::daemon) fn held(pid: u32) -> Held {
 }
 
 impl Held {
+    /// Asserts that the kernel has all of it: that it is gone later would prove nothing otherwise.
+    pub(in crate::daemon) fn assert_there(&self) {
+        assert!(self.programs.len() > 1 && self.maps.len() > 1, "the daemon has hardly anything: {self:?}");
+        assert_eq!(self.left(), *self);
+    }
+
     /// Asserts that the kernel has none of it any more, or soon has not.
     pub(in crate::daemon) fn assert_gone(&self) {
-        assert!(self.programs.len() > 1 && self.maps.len() > 1, "the daemon had hardly anything: {self:?}");
         until(FREED, || {
-            let left = Self {
-                programs: &self.programs & &numbers(&listed("prog")),
-                maps: &self.maps & &numbers(&listed("map")),
-                links: &self.links & &numbers(&listed("link")),
-            };
+            let left = self.left();
             if left == Self::default() { Ok(()) } else { Err(format!("still in the kernel: {left:?}")) }
         });
     }
+
+    /// What of it is still in the kernel.
+    fn left(&self) -> Self {
+        Self {
+            programs: &self.programs & &numbers(&listed("prog")),
+            maps: &self.maps & &numbers(&listed("map")),
+            links: &self.links & &numbers(&listed("link")),
+        }
+    }
 }
 
-/// Programs of these names that no running daemon holds, this one or another: asserts that there are none, or soon are
-/// none.
+/// Programs of these names that no running daemon holds, neither this one nor another's.
 pub(in crate::daemon) fn orphans(names: &BTreeSet<String>) -> BTreeSet<u64> {
     let ours: Vec<Value> = listed("prog")
         .into_iter()

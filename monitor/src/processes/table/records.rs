@@ -77,7 +77,8 @@ impl ProcessTable {
         if self.excluded(id.pid) {
             return;
         }
-        let time_ns = record.header.time_ns;
+        // The record is written when the parent has waited; the end was before.
+        let time_ns = if record.exited_ns == 0 { record.header.time_ns } else { record.exited_ns };
         let new = self.ensure_bare(id, time_ns);
         let Some(process) = self.entries.get_mut(&id) else { return };
         process.started_ns = record.process.start_ns;
