@@ -253,8 +253,9 @@ unsafe fn add(counter: *mut u64, value: u64) {
         // SAFETY: the caller vouches for the pointer.
         unsafe { atomic::add(counter, value) };
     } else {
-        // SAFETY: as above; the programs of this pair run with preemption off and never in an interrupt, so nobody else
-        // writes this CPU's shard in between.
+        // SAFETY: as above; the programs of this pair never run in an interrupt, and either with preemption off or (Linux
+        // 7) alone: a CPU does not start a program again that was preempted there. So nobody else writes this CPU's
+        // shard in between; the end of a thread might, but seldom the same counter.
         unsafe { *counter += value };
     }
 }

@@ -4,7 +4,7 @@
 //! listen, accept, send, receive) and kept by the socket's address.
 
 use aya_ebpf::{
-    helpers::generated::bpf_ktime_get_ns,
+    helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_ns},
     macros::{btf_tracepoint, map},
     maps::{Array, HashMap},
     programs::BtfTracePointContext,
@@ -33,7 +33,9 @@ use crate::{
 const ESTABLISHED: i32 = 1;
 const SYN_SENT: i32 = 2;
 const SYN_RECV: i32 = 3;
+const FIN_WAIT1: i32 = 4;
 const CLOSE: i32 = 7;
+const LAST_ACK: i32 = 9;
 const LISTEN: i32 = 10;
 
 /// Number of the bit in a socket's flags that says that the peer has ended its stream (`SOCK_DONE`, include/net/sock.h).
@@ -101,9 +103,19 @@ fn tcp_state(ctx: BtfTracePointContext) -> i32 {
             let _ = TCP_SOCKETS.remove(&sock);
         }
         (_, CLOSE) => closed(sock),
+        // Whoever ends a connection runs here.
+        (_, FIN_WAIT1 | LAST_ACK) if knob!(traffic_by_call) == 0 => ended_here(sock),
         _ => {}
     }
     0
+}
+
+/// Forgets the daemon's own connections where no traffic shows that they are its.
+#[inline(always)]
+fn ended_here(sock: u64) {
+    if bpf_get_current_pid_tgid() >> 32 == knob!(self_tgid) && known(sock).is_some_and(|socket| socket.owned == 0) {
+        let _ = TCP_SOCKETS.remove(&sock);
+    }
 }
 
 /// The running task connects or listens.

@@ -1,7 +1,11 @@
 //! Loads the kernel object for the running kernel and attaches what it can: a hook that is missing costs its signal
 //! something, never the others.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    fs,
+    os::fd::{AsFd as _, AsRawFd as _},
+};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -115,6 +119,15 @@ impl Loaded {
     /// Does `signal` run, at least in part?
     pub fn runs(&self, signal: &str) -> bool {
         self.signals.iter().any(|report| report.signal == signal && !matches!(report.state, SignalState::Off(_)))
+    }
+
+    /// How often the kernel left a program out, because on that CPU it was running already: where programs may be
+    /// preempted (Linux 7), by the task that took the CPU from it. `None`: the program is not loaded, or the kernel
+    /// does not tell (before 5.12).
+    pub fn misses(&self, program: &str) -> Option<u64> {
+        let fd = self.ebpf.program(program)?.fd().ok()?.as_fd().as_raw_fd();
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+        info.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
     }
 
     /// Takes a map out of the object.

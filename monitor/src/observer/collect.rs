@@ -54,13 +54,21 @@ static HOOK_ATTACHED: Metric = Metric {
     kind: Kind::Gauge,
     labels: &["signal", "hook"],
 };
+static MISSED: Metric = Metric {
+    name: "monitor_ebpf_program_misses_total",
+    help: "Runs of a kernel program that the kernel left out, because on that processor the program was interrupted by \
+           what should have been its next run. Kernels before 5.12 do not tell.",
+    kind: Kind::Counter,
+    labels: &["program"],
+};
 static SLOTS: Metric = Metric {
     name: "monitor_process_slots",
     help: "Slots for processes with kernel-side counters of their own.",
     kind: Kind::Gauge,
     labels: &["state"],
 };
-const METRICS: &[&Metric] = &[&LOST, &RECORDS, &BYTES, &MISSING, &MALFORMED, &SIGNAL_UP, &HOOK_ATTACHED, &SLOTS];
+const METRICS: &[&Metric] =
+    &[&LOST, &MISSED, &RECORDS, &BYTES, &MISSING, &MALFORMED, &SIGNAL_UP, &HOOK_ATTACHED, &SLOTS];
 
 /// Every metric of the daemon, for the documentation.
 pub fn metrics() -> Vec<(&'static str, Vec<&'static Metric>)> {
@@ -120,6 +128,11 @@ impl Observer {
 fn of_kernel(kernel: &KernelSide, families: &mut Families) {
     for loss in Loss::ALL {
         families.counter(&LOST, &[loss.signal(), loss.cause()], kernel.lost(*loss) as f64);
+    }
+    for (name, _) in kernel.loaded.ebpf.programs() {
+        if let Some(misses) = kernel.loaded.misses(name) {
+            families.counter(&MISSED, &[name], misses as f64);
+        }
     }
     for ring in Ring::ALL {
         let account = kernel.account(ring);

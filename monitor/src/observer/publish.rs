@@ -4,7 +4,7 @@ use monitor_common::{loss::Loss, record::Ring};
 
 use super::Observer;
 use crate::{
-    bpf::wall::since_boot,
+    bpf::{programs, wall::since_boot},
     detect::{Ancestor, Context, Finding, LossCount, alert_of_exec, alert_of_observer, blinds},
     events::{BootClock, Lost},
     processes::{Process, ProcessId, ProcessTable},
@@ -105,7 +105,9 @@ impl Observer {
                 count("ring_malformed", account.malformed + kernel.undecodable[*ring as usize]),
             ]
         });
-        let counts: Vec<LossCount> = of_kernel.chain(of_rings).collect();
+        let missed = kernel.loaded.misses(programs::EXEC.name).unwrap_or(0);
+        let of_program = LossCount { signal: "exec", cause: "program_missed", total: missed };
+        let counts: Vec<LossCount> = of_kernel.chain(of_rings).chain([of_program]).collect();
         let mut findings: Vec<Finding> = Vec::new();
         self.engine.on_losses(&counts, since_boot(), &mut findings);
         for finding in findings {
