@@ -9,6 +9,7 @@ mod reload;
 mod service;
 
 use std::{
+    io,
     os::fd::AsFd as _,
     process::ExitCode,
     sync::{Arc, atomic::AtomicU64},
@@ -20,7 +21,7 @@ use anyhow::Context as _;
 use aya_log::EbpfLogger;
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot, watch},
 };
 use tracing::{debug, error, info, warn};
@@ -37,7 +38,7 @@ use crate::{
     sys,
 };
 
-use api::Api;
+use api::{Api, ReloadRequest};
 use reload::Reloader;
 pub use reload::Reloads;
 
@@ -89,6 +90,13 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
         .build()
         .context("start the threads of the HTTP server")
         .map_err(failed)?;
+    // Before anything that takes time: a SIGHUP during the start must not end the daemon.
+    let (ended, pipeline_ended) = oneshot::channel();
+    let (reload, reload_asked) = mpsc::channel(1);
+    let told = runtime
+        .block_on(async { Told::listen(reload_asked, pipeline_ended) })
+        .context("listen for signals")
+        .map_err(failed)?;
     let listener = runtime.block_on(http::bind(&config.http.listen.to_string())).map_err(failed)?;
     let kernel = kernel_side(&config)?;
 
@@ -106,7 +114,6 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
         reloads: Arc::clone(&reloads),
         heartbeat: Arc::clone(&heartbeat),
     };
-    let (ended, pipeline_ended) = oneshot::channel();
     let pipeline = {
         let stopping = stopping.clone();
         thread::Builder::new()
@@ -119,7 +126,6 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
             .context("start the observing thread")
             .map_err(failed)?
     };
-    let (reload, reload_asked) = mpsc::channel(1);
     let api = Arc::new(Api::new(queries.clone(), Arc::clone(&store), Arc::clone(&heartbeat), reload, signals));
     let state = http::State::new(api, http_options(&config)).map_err(failed)?;
     let reloader = Reloader {
@@ -131,7 +137,7 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
         sink: Arc::clone(&sink),
         reloads,
     };
-    let result = runtime.block_on(serve(listener, state, reloader, reload_asked, heartbeat, pipeline_ended, stop));
+    let result = runtime.block_on(serve(listener, told, state, reloader, heartbeat, stop));
 
     let asked = Instant::now();
     let observed = pipeline.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the observing thread panicked")));
@@ -245,19 +251,37 @@ fn kernel_side(config: &Config) -> Result<Option<KernelSide>, Stop> {
     }
 }
 
+/// What the daemon does something about.
+struct Told {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    reload: mpsc::Receiver<ReloadRequest>,
+    pipeline_ended: oneshot::Receiver<()>,
+}
+
+impl Told {
+    /// From now on signals do not end the process by themselves.
+    fn listen(reload: mpsc::Receiver<ReloadRequest>, pipeline_ended: oneshot::Receiver<()>) -> io::Result<Self> {
+        Ok(Self {
+            reload,
+            pipeline_ended,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// Serves until a signal comes or the pipeline ends by itself, which it never should.
 async fn serve(
     listener: TcpListener,
+    mut told: Told,
     state: http::State,
     mut reloader: Reloader,
-    mut reload_asked: mpsc::Receiver<oneshot::Sender<Result<String, String>>>,
     heartbeat: Arc<AtomicU64>,
-    mut pipeline_ended: oneshot::Receiver<()>,
     stop: watch::Sender<bool>,
 ) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
     let address = listener.local_addr()?;
     let server = tokio::spawn(http::serve(listener, state, stop.subscribe()));
     info!("metrics: http://{address}/metrics");
@@ -267,18 +291,18 @@ async fn serve(
     let watchdog = tokio::spawn(service::follow(status.clone(), heartbeat));
     let result = loop {
         tokio::select! {
-            _ = terminate.recv() => { info!("SIGTERM: stops"); break Ok(()) }
-            _ = interrupt.recv() => { info!("SIGINT: stops"); break Ok(()) }
-            _ = hangup.recv() => {
+            _ = told.terminate.recv() => { info!("SIGTERM: stops"); break Ok(()) }
+            _ = told.interrupt.recv() => { info!("SIGINT: stops"); break Ok(()) }
+            _ = told.hangup.recv() => {
                 service::reloading();
                 // The log says what came of it.
                 let _ = reloader.reload().await;
                 service::ready(&status);
             }
-            Some(answer) = reload_asked.recv() => {
+            Some(answer) = told.reload.recv() => {
                 let _ = answer.send(reloader.reload().await);
             }
-            _ = &mut pipeline_ended => {
+            _ = &mut told.pipeline_ended => {
                 error!("the observing thread ended by itself");
                 break Err(anyhow::anyhow!("the observing thread ended by itself; its error is in the log"));
             }

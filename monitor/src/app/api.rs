@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Asks for a reload; the answer tells what changed, or what is wrong.
-type ReloadRequest = oneshot::Sender<Result<String, String>>;
+pub(super) type ReloadRequest = oneshot::Sender<Result<String, String>>;
 
 /// The rest of the daemon, as the HTTP server sees it.
 pub(super) struct Api {
@@ -109,6 +109,9 @@ pub(super) fn signals(config: &Config, kernel: Option<&KernelSide>) -> Vec<Signa
             }
         }
         None => off("the kernel programs could not be loaded; see the log, or run `monitor doctor`"),
+        Some(_) if name == "process" && !config.signals.process => {
+            off("off by signals.process; its hooks run for the other signals")
+        }
         Some(kernel) => {
             let report = kernel.loaded.signals.iter().find(|report| report.signal == name);
             match report.map(|report| &report.state) {

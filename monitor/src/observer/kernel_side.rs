@@ -221,6 +221,11 @@ impl KernelSide {
         self.ended > self.slots.capacity() / CROWDED
     }
 
+    /// Has a process ended since the counters were added up? Who sees its end expects all that it did.
+    pub fn behind(&self) -> bool {
+        self.ended > 0
+    }
+
     /// Adds the counters up, and takes the slots of the dead back.
     pub fn fold(&mut self, table: &mut ProcessTable) {
         self.ended = 0;

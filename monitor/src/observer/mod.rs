@@ -226,7 +226,8 @@ impl Observer {
     /// Makes the numbers as fresh as a query may expect.
     fn freshen(&mut self) {
         self.round();
-        if self.due.folded.is_none_or(|time| time.elapsed() >= FRESH) {
+        let behind = self.kernel.as_ref().is_some_and(KernelSide::behind);
+        if behind || self.due.folded.is_none_or(|time| time.elapsed() >= FRESH) {
             self.fold();
         }
     }
