@@ -75,6 +75,7 @@ fn a_short_life_is_accounted_for_in_full() {
     assert!(used >= 0.02);
     assert_eq!(process["page_faults"]["minor"], ended.usage.ru_minflt);
     assert!(ended.usage.ru_minflt >= 500);
+    assert_eq!(process["exit"]["max_resident_memory_bytes"], ended.usage.ru_maxrss * 1024);
     assert_eq!(process["page_faults"]["major"], ended.usage.ru_majflt);
     let switches = json!({ "voluntary": ended.usage.ru_nvcsw, "involuntary": ended.usage.ru_nivcsw });
     assert_eq!(process["context_switches"], switches);

@@ -119,9 +119,16 @@ pub struct Exit {
     pub time_ns: u64,
     /// Wait status (wait(2)); None: the record was lost.
     pub status: Option<u32>,
+    /// Most memory that it ever held, bytes (`getrusage`'s `ru_maxrss`); 0: the record was lost.
+    pub max_resident_bytes: u64,
 }
 
 impl Exit {
+    /// An end of which nothing is known but that it came.
+    pub const fn unseen(time_ns: u64) -> Self {
+        Self { time_ns, status: None, max_resident_bytes: 0 }
+    }
+
     /// Exit code; None: ended by a signal, or not known.
     pub fn code(&self) -> Option<u32> {
         self.status.filter(|status| status & 0x7f == 0).map(|status| (status >> 8) & 0xff)

@@ -79,7 +79,7 @@ impl ProcessTable {
         let Some(process) = self.entries.get_mut(&id) else { return };
         let since = *process.missing_ns.get_or_insert(now_ns);
         if now_ns.saturating_sub(since) >= LATE_NS {
-            self.end(id, Exit { time_ns: now_ns, status: None }, Ending::Lost);
+            self.end(id, Exit::unseen(now_ns), Ending::Lost);
         }
     }
 

@@ -65,7 +65,7 @@ fn a_lost_exit_is_noticed_but_not_before_its_record_had_time() {
     assert!(table.get(id).unwrap().alive());
     table.refresh(now_ns + LATE_NS, 1_000);
     settle(&mut table);
-    assert_eq!(table.get(id).unwrap().exit, Some(Exit { time_ns: now_ns + LATE_NS, status: None }));
+    assert_eq!(table.get(id).unwrap().exit, Some(Exit::unseen(now_ns + LATE_NS)));
     assert_eq!(table.repaired(Repair::Exit), 1);
     let group = table.groups.name_of(table.get(id).unwrap().group).unwrap().to_owned();
     assert_eq!(value(&table, "monitor_process_exits_total", &[&group, "unknown"]), Some(1.0));

@@ -86,7 +86,9 @@ impl ProcessTable {
             process.comm = record.comm[..].into();
             self.regroup(id, time_ns);
         }
-        self.end(id, Exit { time_ns, status: Some(record.status) }, Ending::Record(*record));
+        let page = u64::try_from(rustix::param::page_size()).unwrap_or(4_096);
+        let max_resident_bytes = record.max_rss_pages.saturating_mul(page);
+        self.end(id, Exit { time_ns, status: Some(record.status), max_resident_bytes }, Ending::Record(*record));
     }
 
     /// Marks an entry as ended. What it used is counted by [`Self::settle`].

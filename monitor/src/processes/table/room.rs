@@ -20,7 +20,7 @@ impl ProcessTable {
         if older < newer && self.entries.get(&older).is_some_and(Process::alive) {
             // Its pid is another's, so it has ended; its record may still come.
             let time_ns = newer.start_ticks.saturating_mul(NS_PER_TICK);
-            self.end(older, Exit { time_ns, status: None }, Ending::Lost);
+            self.end(older, Exit::unseen(time_ns), Ending::Lost);
         }
     }
 

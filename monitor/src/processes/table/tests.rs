@@ -169,7 +169,7 @@ fn a_pid_used_again_is_another_process() {
 fn a_record_after_the_end_was_counted_adds_only_what_was_used() {
     let mut table = table(100);
     exec(&mut table, 0, 1, "/bin/first");
-    let lost = Exit { time_ns: key(&table, 1).start_ns + SECOND, status: None };
+    let lost = Exit::unseen(key(&table, 1).start_ns + SECOND);
     table.end(id(&table, 1), lost, Ending::Lost);
     settle(&mut table);
     assert_eq!(table.repaired(Repair::Exit), 1);
