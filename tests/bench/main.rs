@@ -1,4 +1,5 @@
-//! What `cargo xtask bench` measures with: `work CPU` runs workloads, `empty OBJECT` is the observer that does nothing.
+//! What `cargo xtask bench` measures with: `work CPU` runs workloads, `attach OBJECT PAIR` is an
+//! observer that does next to nothing.
 //!
 //! Both take their orders on standard input and end with it, so that nothing is left when the bench is interrupted.
 
@@ -17,8 +18,8 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["work", cpu] => work(cpu.parse().context("the CPU is a number")?),
-        ["empty", object] => empty(object),
-        _ => bail!("usage: monitor-bench work CPU | monitor-bench empty OBJECT"),
+        ["attach", object, pair] => attach(object, pair),
+        _ => bail!("usage: monitor-bench work CPU | monitor-bench attach OBJECT PAIR"),
     }
 }
 
@@ -36,12 +37,13 @@ fn work(cpu: usize) -> Result<()> {
     Ok(())
 }
 
-/// Attaches the empty programs and waits for the end of standard input.
-fn empty(object: &str) -> Result<()> {
+/// Attaches the programs `PAIR_enter` and `PAIR_exit` and waits for the end of standard input.
+fn attach(object: &str, pair: &str) -> Result<()> {
     let btf = Btf::from_sys_fs()?;
     let mut ebpf = EbpfLoader::new().load_file(object).with_context(|| format!("load {object}"))?;
-    for (name, hook) in [("empty_enter", "sys_enter"), ("empty_exit", "sys_exit")] {
-        let program: &mut BtfTracePoint = ebpf.program_mut(name).context("no such program")?.try_into()?;
+    for (half, hook) in [("enter", "sys_enter"), ("exit", "sys_exit")] {
+        let program: &mut BtfTracePoint =
+            ebpf.program_mut(&format!("{pair}_{half}")).context("no such program")?.try_into()?;
         program.load(hook, &btf)?;
         program.attach()?;
     }

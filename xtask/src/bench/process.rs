@@ -96,10 +96,10 @@ impl Worker {
     }
 }
 
-/// Attaches the empty programs.
-pub(super) fn empty(program: &Path, object: &Path) -> Result<Running> {
-    let mut lines = Lines::start(program, &["empty".as_ref(), object.as_os_str()])?;
-    lines.answer().context("attach the empty programs")?;
+/// Attaches a pair of programs of the object.
+pub(super) fn attach(program: &Path, object: &Path, pair: &str) -> Result<Running> {
+    let mut lines = Lines::start(program, &["attach".as_ref(), object.as_os_str(), pair.as_ref()])?;
+    lines.answer().with_context(|| format!("attach the {pair} pair"))?;
     let Lines { _program, input, .. } = lines;
     // It goes on until its input ends; the process that holds it keeps the pipe open.
     std::mem::forget(input);

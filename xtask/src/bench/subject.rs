@@ -24,8 +24,8 @@ pub(super) struct Subject {
 enum Kind {
     /// Nobody: tells the noise of the measurement.
     Bare,
-    /// The empty programs: whose loader, and which object.
-    Empty(PathBuf, PathBuf),
+    /// Programs without a daemon: their loader, the object, and which pair of it.
+    Pair(PathBuf, PathBuf, &'static str),
     /// A daemon, with its settings.
     Daemon(PathBuf, Vec<String>),
 }
@@ -34,9 +34,11 @@ enum Kind {
 pub(super) fn all(project: &Project, worker: &Path, empty: &Path, options: &Options) -> Vec<Subject> {
     let subject = |name, what, kind| Subject { name, what, kind };
     let daemon = project.daemon();
+    let pair = |pair| Kind::Pair(worker.into(), empty.into(), pair);
     let mut subjects = vec![
         subject("bare", "nobody, measured like the others: the noise", Kind::Bare),
-        subject(EMPTY, "two empty programs on sys_enter and sys_exit", Kind::Empty(worker.into(), empty.into())),
+        subject(EMPTY, "two empty programs on sys_enter and sys_exit", pair("empty")),
+        subject("clock pair", "two that ask for the running task and the time: timing at least", pair("clock")),
         subject("default", "the daemon as it comes", Kind::Daemon(daemon.clone(), Vec::new())),
     ];
     let alone = [
@@ -68,7 +70,7 @@ impl Subject {
     pub(super) fn start(&self) -> Result<Observer> {
         Ok(Observer(match &self.kind {
             Kind::Bare => None,
-            Kind::Empty(loader, object) => Some(process::empty(loader, object)?),
+            Kind::Pair(loader, object, pair) => Some(process::attach(loader, object, pair)?),
             Kind::Daemon(program, settings) => {
                 let daemon = process::daemon(program, settings)?;
                 process::settled(&daemon)?;
