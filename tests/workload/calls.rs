@@ -68,8 +68,10 @@ pub(crate) fn sleep(milliseconds: i64) {
 /// Lets `threads` threads ask for the parent `count` times each, all at the same time.
 pub(crate) fn threads(threads: u32, count: u64) {
     thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| getppid(count));
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(|| getppid(count))).collect();
+        // The scope waits for the closures only; the threads themselves could still be ended by the end of the process.
+        for thread in threads {
+            assert!(thread.join().is_ok(), "a thread panicked");
         }
     });
 }

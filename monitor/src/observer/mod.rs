@@ -225,6 +225,8 @@ impl Observer {
 
     /// Makes the numbers as fresh as a query may expect.
     fn freshen(&mut self) {
+        // Twice: what an ended process used is counted a round after its end was seen.
+        self.round();
         self.round();
         let behind = self.kernel.as_ref().is_some_and(KernelSide::behind);
         if behind || self.due.folded.is_none_or(|time| time.elapsed() >= FRESH) {
