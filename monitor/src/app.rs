@@ -90,7 +90,6 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
         .build()
         .context("start the threads of the HTTP server")
         .map_err(failed)?;
-    // Before anything that takes time: a SIGHUP during the start must not end the daemon.
     let (ended, pipeline_ended) = oneshot::channel();
     let (reload, reload_asked) = mpsc::channel(1);
     let told = runtime
@@ -253,23 +252,16 @@ fn kernel_side(config: &Config) -> Result<Option<KernelSide>, Stop> {
 
 /// What the daemon does something about.
 struct Told {
-    terminate: Signal,
-    interrupt: Signal,
     hangup: Signal,
     reload: mpsc::Receiver<ReloadRequest>,
     pipeline_ended: oneshot::Receiver<()>,
 }
 
 impl Told {
-    /// From now on signals do not end the process by themselves.
+    /// From now on SIGHUP does not end the process: it may come before the start is done, which takes time. A signal to
+    /// stop may well end it then; the kernel cleans up.
     fn listen(reload: mpsc::Receiver<ReloadRequest>, pipeline_ended: oneshot::Receiver<()>) -> io::Result<Self> {
-        Ok(Self {
-            reload,
-            pipeline_ended,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
+        Ok(Self { reload, pipeline_ended, hangup: signal(SignalKind::hangup())? })
     }
 }
 
@@ -282,6 +274,8 @@ async fn serve(
     heartbeat: Arc<AtomicU64>,
     stop: watch::Sender<bool>,
 ) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let address = listener.local_addr()?;
     let server = tokio::spawn(http::serve(listener, state, stop.subscribe()));
     info!("metrics: http://{address}/metrics");
@@ -291,8 +285,8 @@ async fn serve(
     let watchdog = tokio::spawn(service::follow(status.clone(), heartbeat));
     let result = loop {
         tokio::select! {
-            _ = told.terminate.recv() => { info!("SIGTERM: stops"); break Ok(()) }
-            _ = told.interrupt.recv() => { info!("SIGINT: stops"); break Ok(()) }
+            _ = terminate.recv() => { info!("SIGTERM: stops"); break Ok(()) }
+            _ = interrupt.recv() => { info!("SIGINT: stops"); break Ok(()) }
             _ = told.hangup.recv() => {
                 service::reloading();
                 // The log says what came of it.
