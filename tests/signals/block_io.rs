@@ -64,6 +64,14 @@ fn requests_count_for_who_submits_them() {
     assert_eq!(errors(&metrics, &disk.name), errors(&before, &disk.name));
 }
 
+/// Block requests that the daemon says it could not count.
+fn told_as_lost(metrics: &Samples) -> u64 {
+    let missed = |program| metrics.sum("monitor_ebpf_program_misses_total", &[("program", program)]);
+    let programs = ["block_start", "block_issue", "block_complete"];
+    let sum = metrics.sum("monitor_lost_total", &[("signal", "block_io")]) + programs.map(missed).iter().sum::<f64>();
+    sum as u64
+}
+
 #[test]
 fn a_file_counts_for_the_disk_that_it_is_on() {
     let daemon = shared();
@@ -75,9 +83,14 @@ fn a_file_counts_for_the_disk_that_it_is_on() {
         panic!("{} is not on a disk: build in a directory that is on one (CARGO_TARGET_DIR)", path.display());
     };
     let steps = ["write-direct", "0", "40", "+", "read-direct", "0", "20"];
+    let before = told_as_lost(&daemon.fresh_metrics());
     let (process, _, wall) = requests(&daemon, path.to_str().unwrap(), &steps);
     let (writes, written, time) = of_device(&process, &disk, "write");
-    assert_eq!((writes, written), (40, 40 * BLOCK), "{disk}: {process}");
+    // The whole machine uses this disk. Where one completion interrupts another, the kernel leaves out the program for
+    // it, and says so: a request is counted, or it is counted as lost.
+    let lost = told_as_lost(&daemon.fresh_metrics()) - before;
+    assert!(writes <= 40 && writes + lost >= 40, "{writes} counted, {lost} told as lost; {disk}: {process}");
+    assert_eq!(written, writes * BLOCK);
     assert!(time > 0.0 && time <= wall);
     let (reads, read, _) = of_device(&process, &disk, "read");
     // Reading the program itself may take requests, too.
