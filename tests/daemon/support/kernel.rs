@@ -85,10 +85,15 @@ fn numbers(list: &[Value]) -> BTreeSet<u64> {
     list.iter().filter_map(|object| object["id"].as_u64()).collect()
 }
 
-/// `bpftool -j KIND show`.
+/// `bpftool -j KIND show`. It fails when something goes away while it walks the list, as when the daemon of another test
+/// stops at the same time: then it is asked again.
 fn listed(kind: &str) -> Vec<Value> {
-    let output = Command::new("bpftool").args(["-j", kind, "show"]).output().expect("run bpftool (Debian: bpftool)");
-    assert!(output.status.success(), "bpftool {kind} show: {}", String::from_utf8_lossy(&output.stderr));
+    let output = until(FREED, || {
+        let output =
+            Command::new("bpftool").args(["-j", kind, "show"]).output().expect("run bpftool (Debian: bpftool)");
+        let complaint = format!("bpftool {kind} show: {}", String::from_utf8_lossy(&output.stderr));
+        if output.status.success() { Ok(output) } else { Err(complaint) }
+    });
     // Nothing at all is printed as nothing at all.
     if output.stdout.is_empty() {
         return Vec::new();
