@@ -86,8 +86,8 @@ fn a_file_counts_for_the_disk_that_it_is_on() {
     let before = told_as_lost(&daemon.fresh_metrics());
     let (process, _, wall) = requests(&daemon, path.to_str().unwrap(), &steps);
     let (writes, written, time) = of_device(&process, &disk, "write");
-    // The whole machine uses this disk. Where one completion interrupts another, the kernel leaves out the program for
-    // it, and says so: a request is counted, or it is counted as lost.
+    // The whole machine uses this disk. Once, under load, one write of forty was missing here, and why is not known; the
+    // kernel may leave a program out that already runs. A request is counted, or it is told as lost.
     let lost = told_as_lost(&daemon.fresh_metrics()) - before;
     assert!(writes <= 40 && writes + lost >= 40, "{writes} counted, {lost} told as lost; {disk}: {process}");
     assert_eq!(written, writes * BLOCK);
