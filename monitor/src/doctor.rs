@@ -254,6 +254,7 @@ pub fn run(json: bool, config: &Config, console: &mut Console<'_>) -> ExitCode {
     let settings = Settings {
         // All of them: a doctor does not spare what is switched off.
         signals: SIGNALS.iter().map(|signal| signal.name).collect(),
+        timing: config.syscalls.timing,
         slots: config.processes.slots,
         security_ring: u32::try_from(config.kernel.security_ring).unwrap_or(u32::MAX),
         telemetry_ring: u32::try_from(config.kernel.telemetry_ring).unwrap_or(u32::MAX),

@@ -60,6 +60,7 @@ fn basic(name: &str, words: &[&str], after: &[&str]) -> bool {
         ("getppid32", [count]) => calls::getppid32(number(count)),
         ("stat-missing", [count]) => calls::stat_missing(number(count)),
         ("fsync-nothing", [count]) => calls::fsync_nothing(number(count)),
+        ("read-zeroes", [count]) => calls::read_zeroes(number(count)),
         ("sleep", [milliseconds]) => calls::sleep(number(milliseconds)),
         ("threads", [threads, count]) => calls::threads(number(threads), number(count)),
         ("exec", []) => image::exec(after),

@@ -11,6 +11,7 @@ use tracing_subscriber::filter::LevelFilter;
 use super::mistake::{nearest, quoted, suggestion};
 use super::model::{Choice, Config, KernelLevel, LogFormat, Output};
 use super::units;
+use crate::signals::Timing;
 
 /// Longest entry of a list, in bytes: group names and rule ids are shorter, a path is not longer (PATH_MAX).
 const ITEM_LIMIT: usize = 4096;
@@ -51,6 +52,8 @@ pub enum Field {
     KernelLevel(Lens<KernelLevel>),
     /// Where events go.
     Output(Lens<Output>),
+    /// How many system calls are timed.
+    Timing(Lens<Timing>),
 }
 
 /// What an entry of a list may be.
@@ -107,6 +110,7 @@ impl Field {
             Self::LogFormat(lens) => *(lens.get_mut)(config) = choice(raw)?,
             Self::KernelLevel(lens) => *(lens.get_mut)(config) = choice(raw)?,
             Self::Output(lens) => *(lens.get_mut)(config) = choice(raw)?,
+            Self::Timing(lens) => *(lens.get_mut)(config) = choice(raw)?,
         }
         Ok(())
     }
@@ -125,6 +129,7 @@ impl Field {
             Self::LogFormat(lens) => toml_string(word(*(lens.get)(config))),
             Self::KernelLevel(lens) => toml_string(word(*(lens.get)(config))),
             Self::Output(lens) => toml_string(word(*(lens.get)(config))),
+            Self::Timing(lens) => toml_string(word(*(lens.get)(config))),
         }
     }
 
@@ -153,6 +158,7 @@ impl Field {
             Self::LogFormat(_) => one_of::<LogFormat>(),
             Self::KernelLevel(_) => one_of::<KernelLevel>(),
             Self::Output(_) => one_of::<Output>(),
+            Self::Timing(_) => one_of::<Timing>(),
         }
     }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use monitor_common::limits;
 
+use crate::signals::Timing;
+
 /// The whole configuration. Its [`Default`] is what the daemon does without any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
@@ -23,6 +25,8 @@ pub struct Config {
     pub kernel: Kernel,
     /// Which signals are collected.
     pub signals: Signals,
+    /// How system calls are observed.
+    pub syscalls: Syscalls,
     /// The numbers of the whole machine.
     pub host: Host,
     /// Where security events go.
@@ -181,6 +185,13 @@ impl Default for Signals {
     }
 }
 
+/// `[syscalls]`: how system calls are observed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Syscalls {
+    /// How many of them are timed.
+    pub timing: Timing,
+}
+
 /// `[host]`: the numbers of the whole machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
@@ -266,6 +277,11 @@ impl Choice for KernelLevel {
         ("debug", Self::Debug),
         ("trace", Self::Trace),
     ];
+}
+
+impl Choice for Timing {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("full", Self::Full), ("adaptive", Self::Adaptive), ("counts", Self::Counts)];
 }
 
 impl Choice for Output {

@@ -6,6 +6,7 @@ use super::field::Field;
 use super::keys::{GROUP_HELP, GROUP_KEYS, KEYS, Key, TABLES};
 use super::model::{Choice, KernelLevel, LogFormat, Output};
 use super::show::default_of;
+use crate::signals::Timing;
 
 /// The schema (draft 2020-12), with a newline at its end.
 pub fn schema() -> String {
@@ -65,6 +66,7 @@ fn kind(field: &Field) -> Value {
         Field::LogFormat(_) => words::<LogFormat>(),
         Field::KernelLevel(_) => words::<KernelLevel>(),
         Field::Output(_) => words::<Output>(),
+        Field::Timing(_) => words::<Timing>(),
     }
 }
 

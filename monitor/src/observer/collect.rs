@@ -94,7 +94,7 @@ impl Observer {
         let groups = self.table.groups();
         if let Some(kernel) = &mut self.kernel {
             if let Some(syscalls) = &kernel.syscalls {
-                syscalls.collect(groups, &mut families);
+                syscalls.collect(groups, kernel.loaded.timing(), &mut families);
             }
             if let Some(tcp) = &kernel.tcp {
                 tcp.collect(groups, &mut families);
