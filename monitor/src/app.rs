@@ -28,6 +28,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     bpf::BpfError,
+    budget::Board,
     cli::Exit,
     config::{Config, Loaded, Output},
     detect::RuleSettings,
@@ -104,6 +105,7 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
     let (stop, stopping) = watch::channel(false);
     let (queries, asked) = mpsc::channel(QUERIES);
     let signals = api::signals(&config, kernel.as_ref());
+    let board = Arc::new(Board::default());
     let parts = Parts {
         config: config.clone(),
         rules,
@@ -111,6 +113,7 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
         store: Arc::clone(&store),
         sink: Arc::clone(&sink),
         reloads: Arc::clone(&reloads),
+        board: Arc::clone(&board),
         heartbeat: Arc::clone(&heartbeat),
     };
     let pipeline = {
@@ -125,7 +128,7 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
             .context("start the observing thread")
             .map_err(failed)?
     };
-    let api = Arc::new(Api::new(queries.clone(), Arc::clone(&store), Arc::clone(&heartbeat), reload, signals));
+    let api = Arc::new(Api::new(queries.clone(), Arc::clone(&store), Arc::clone(&heartbeat), reload, signals, board));
     let state = http::State::new(api, http_options(&config)).map_err(failed)?;
     let reloader = Reloader {
         started: loaded.clone(),
@@ -157,6 +160,7 @@ struct Parts {
     store: Arc<Store>,
     sink: Arc<Sink>,
     reloads: Arc<Reloads>,
+    board: Arc<Board>,
     heartbeat: Arc<AtomicU64>,
 }
 
@@ -171,10 +175,10 @@ impl Parts {
             if let Some(kernel) = &mut self.kernel {
                 follow_kernel_log(kernel);
             }
-            let health = Health::new(self.reloads);
+            let health = Health::new(self.reloads, self.config.budget.measured());
             let config = Box::new(self.config);
-            let observer =
-                Observer::new(config, &self.rules, self.kernel, self.store, self.sink, health, self.heartbeat);
+            let (store, sink, board) = (self.store, self.sink, self.board);
+            let observer = Observer::new(config, &self.rules, self.kernel, store, sink, health, board, self.heartbeat);
             observer.run(queries, stopping).await;
         });
         Ok(())

@@ -255,6 +255,7 @@ pub fn run(json: bool, config: &Config, console: &mut Console<'_>) -> ExitCode {
         // All of them: a doctor does not spare what is switched off.
         signals: SIGNALS.iter().map(|signal| signal.name).collect(),
         timing: config.syscalls.timing,
+        may_shed: config.budget.measured().is_some(),
         slots: config.processes.slots,
         security_ring: u32::try_from(config.kernel.security_ring).unwrap_or(u32::MAX),
         telemetry_ring: u32::try_from(config.kernel.telemetry_ring).unwrap_or(u32::MAX),

@@ -11,6 +11,7 @@
 mod support;
 
 mod alerts;
+mod budget;
 mod configuration;
 mod doctor;
 mod groups;

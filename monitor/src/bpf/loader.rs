@@ -32,6 +32,8 @@ pub struct Settings {
     pub signals: Vec<&'static str>,
     /// How many system calls are timed.
     pub timing: Timing,
+    /// Whether it may be fewer later, to keep a budget.
+    pub may_shed: bool,
     /// Process slots.
     pub slots: u32,
     /// Bytes of the security ring.
@@ -148,6 +150,10 @@ impl Loaded {
         if let Some(program) = self.timing.program() {
             self.detach(program)?;
         }
+        // They share a hook, and its report.
+        if let Some(program) = timing.program() {
+            self.report(program, &HookState::Attached);
+        }
         self.timing = timing;
         Ok(())
     }
@@ -157,9 +163,11 @@ impl Loaded {
     /// # Errors
     /// What the kernel says.
     pub fn attach(&mut self, program: Program) -> Result<(), ProgramError> {
-        if !matches!(self.attached.get(program.name), Some(Ok(_))) {
+        // What has failed before fails again.
+        if !self.attached.contains_key(program.name) {
             let link = tracepoint(&mut self.ebpf, program)?.attach()?;
             self.attached.insert(program.name, Ok(link));
+            self.report(program, &HookState::Attached);
         }
         Ok(())
     }
@@ -170,12 +178,23 @@ impl Loaded {
     /// What the kernel says.
     pub fn detach(&mut self, program: Program) -> Result<(), ProgramError> {
         match self.attached.remove(program.name) {
-            Some(Ok(link)) => tracepoint(&mut self.ebpf, program)?.detach(link),
+            Some(Ok(link)) => {
+                self.report(program, &HookState::Unused("given up to keep the budget".to_owned()));
+                tracepoint(&mut self.ebpf, program)?.detach(link)
+            }
             Some(failure) => {
                 self.attached.insert(program.name, failure);
                 Ok(())
             }
             None => Ok(()),
+        }
+    }
+
+    /// Keeps the reports true.
+    fn report(&mut self, program: Program, state: &HookState) {
+        let hooks = self.signals.iter_mut().flat_map(|report| &mut report.hooks);
+        for report in hooks.filter(|report| report.hook == program.attach.hook()) {
+            report.state = state.clone();
         }
     }
 
@@ -317,7 +336,7 @@ fn knobs(kernel: &Kernel, settings: &Settings, shards: u32) -> Knobs {
         ),
         security_wake: u64::from(settings.security_ring / 2),
         telemetry_wake: u64::from(settings.telemetry_ring / 2),
-        pacing: u64::from(settings.timing == Timing::Adaptive),
+        pacing: u64::from(settings.timing == Timing::Adaptive || settings.may_shed),
         pace_shift: pace_shift(),
         signals: if wanted("syscalls") { SIGNAL_SYSCALLS } else { 0 } | if wanted("tcp") { SIGNAL_TCP } else { 0 },
     }
@@ -370,7 +389,12 @@ fn attach_signal(
     for hook in signal.hooks {
         let name = hook.program.attach.hook();
         let state = match hook.need {
-            Need::For(timing) if timing != settings.timing => continue,
+            Need::For(timing) if timing != settings.timing => {
+                if settings.may_shed && timing > settings.timing {
+                    prepare(hook.program, kernel, ebpf);
+                }
+                continue;
+            }
             Need::InPlaceOf(better) if kernel.has_hook(better) => HookState::Unused(format!("{better} is better")),
             _ => try_hook(hook.program, kernel, ebpf, attached),
         };
@@ -432,6 +456,14 @@ fn attach(program: Program, kernel: &Kernel, ebpf: &mut Ebpf) -> Result<BtfTrace
     let loaded = tracepoint(ebpf, program)?;
     loaded.load(name, &kernel.aya)?;
     loaded.attach()
+}
+
+/// Loads a program that may be attached later: under load there is no time for that, and maybe no right to.
+fn prepare(program: Program, kernel: &Kernel, ebpf: &mut Ebpf) {
+    let name = program.attach.hook();
+    if let Err(error) = tracepoint(ebpf, program).and_then(|loaded| loaded.load(name, &kernel.aya)) {
+        warn!(program = program.name, error = %short(&error), "cannot be used later to keep the budget");
+    }
 }
 
 fn tracepoint(ebpf: &mut Ebpf, program: Program) -> Result<&mut BtfTracePoint, ProgramError> {

@@ -27,6 +27,8 @@ pub struct Config {
     pub signals: Signals,
     /// How system calls are observed.
     pub syscalls: Syscalls,
+    /// What the daemon may cost.
+    pub budget: Budget,
     /// The numbers of the whole machine.
     pub host: Host,
     /// Where security events go.
@@ -190,6 +192,39 @@ impl Default for Signals {
 pub struct Syscalls {
     /// How many of them are timed.
     pub timing: Timing,
+}
+
+/// `[budget]`: what the daemon may cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// CPU time, in the kernel and outside.
+    pub cpu: Share,
+    /// Time between two measurements.
+    pub interval: Duration,
+}
+
+impl Budget {
+    /// Time between two measurements, if there is a budget to keep.
+    pub fn measured(&self) -> Option<Duration> {
+        self.cpu.ratio().map(|_| self.interval)
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { cpu: Share::default(), interval: Duration::from_secs(5) }
+    }
+}
+
+/// A share of one CPU, in hundredths of a percent; 0: no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share(pub u32);
+
+impl Share {
+    /// As a ratio; `None`: no limit.
+    pub fn ratio(self) -> Option<f64> {
+        (self.0 != 0).then(|| f64::from(self.0) / 1e4)
+    }
 }
 
 /// `[host]`: the numbers of the whole machine.

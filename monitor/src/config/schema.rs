@@ -61,7 +61,9 @@ fn kind(field: &Field) -> Value {
         Field::Switch(_) => json!({"type": "boolean"}),
         Field::Count(_, limits) => json!({"type": "integer", "minimum": limits.start(), "maximum": limits.end()}),
         Field::Size(..) | Field::Ring(..) => json!({"type": ["string", "integer"]}),
-        Field::Duration(..) | Field::Address(_) | Field::Path(_) | Field::Filter(_) => json!({"type": "string"}),
+        Field::Duration(..) | Field::Address(_) | Field::Path(_) | Field::Filter(_) | Field::Share(_) => {
+            json!({"type": "string"})
+        }
         Field::Names(..) => strings(),
         Field::LogFormat(_) => words::<LogFormat>(),
         Field::KernelLevel(_) => words::<KernelLevel>(),

@@ -6,7 +6,7 @@ use prometheus::proto::MetricFamily;
 use serde::Serialize;
 
 use super::query::ProcessQuery;
-use crate::events::Store;
+use crate::{budget::BudgetStatus, events::Store};
 
 /// A future whose type is not named, for a trait that can be used as an object.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -43,6 +43,9 @@ pub struct Status {
     pub uptime_seconds: f64,
     /// Every signal, also those that are off.
     pub signals: Vec<SignalStatus>,
+    /// How `budget.cpu` is kept; absent without a budget, and until the first measurement.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetStatus>,
 }
 
 /// What became of one signal.

@@ -6,7 +6,7 @@ use prometheus::proto::MetricFamily;
 use super::{KernelSide, Observer, per_process};
 use crate::{
     bpf::loader::{HookState, SignalReport, SignalState},
-    detect, events, health, http,
+    budget, detect, events, health, http,
     metrics::{Families, Kind, Metric},
     processes,
     signals::{SIGNALS, block_io, host, syscalls, tcp},
@@ -83,7 +83,7 @@ pub fn metrics() -> Vec<(&'static str, Vec<&'static Metric>)> {
         ),
         ("Host", host::METRICS.to_vec()),
         ("Security events", [detect::METRICS, events::METRICS].concat()),
-        ("The daemon itself", [METRICS, health::METRICS, http::METRICS].concat()),
+        ("The daemon itself", [METRICS, health::METRICS, budget::METRICS, http::METRICS].concat()),
     ]
 }
 
@@ -121,6 +121,9 @@ impl Observer {
         self.store.collect(&mut families);
         self.sink.collect(&mut families);
         self.health.collect(&mut families);
+        if let Some(governor) = &self.governor {
+            governor.collect(&mut families);
+        }
         families.finish()
     }
 }

@@ -1,6 +1,7 @@
 //! The pipeline: one thread that drains the rings, knows the processes, adds up the numbers and runs the rules. Nothing
 //! here is shared, so nothing is locked; the HTTP server asks by message and gets copies.
 
+mod budget;
 mod collect;
 mod kernel_side;
 mod per_process;
@@ -24,6 +25,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     bpf::{BpfError, wall::since_boot},
+    budget::{Board, Governor},
     config::Config,
     detect::{Engine, RuleSettings},
     events::{Sink, Store},
@@ -75,6 +77,8 @@ pub struct Observer {
     store: Arc<Store>,
     sink: Arc<Sink>,
     health: Health,
+    governor: Option<Governor>,
+    board: Arc<Board>,
     due: Due,
     /// Nanoseconds since boot at the last round: the watchdog looks at it.
     heartbeat: Arc<AtomicU64>,
@@ -101,6 +105,7 @@ impl Observer {
         store: Arc<Store>,
         sink: Arc<Sink>,
         health: Health,
+        board: Arc<Board>,
         heartbeat: Arc<AtomicU64>,
     ) -> Self {
         let mut table = ProcessTable::new(table_options(&config), Groups::new(group_options(&config)));
@@ -123,7 +128,8 @@ impl Observer {
         let engine = Engine::new(rules);
         // Parsing the kernel's type information took several times what the daemon needs from now on.
         sys::trim_heap();
-        Self { config, kernel, table, host, engine, store, sink, health, due, heartbeat }
+        let governor = budget::governor(&config, kernel.as_ref());
+        Self { config, kernel, table, host, engine, store, sink, health, governor, board, due, heartbeat }
     }
 
     /// Works until `shutdown` becomes true or its sender is gone.
@@ -182,18 +188,19 @@ impl Observer {
             }
             due
         };
-        if due(&mut self.due.fold, FOLD) {
+        let (fold, refresh) = (self.fold_period(), self.refresh_period());
+        if due(&mut self.due.fold, fold) {
             self.fold();
         }
         if now >= self.due.refresh {
             let done = self.table.refresh(since_boot(), SLICE);
-            self.due.refresh = now + if done { REFRESH } else { BUSY };
+            self.due.refresh = now + if done { refresh } else { BUSY };
         }
         if due(&mut self.due.expire, EXPIRE) {
             self.table.expire(since_boot());
-            self.health.step(self.kernel.as_ref());
             self.report_losses();
         }
+        self.keep_budget();
         if due(&mut self.due.rebalance, REBALANCE) {
             let gone = self.table.rebalance(since_boot());
             let table = &self.table;
@@ -252,6 +259,7 @@ impl Observer {
                 self.table.set_group_options(group_options(&config));
                 self.table.set_per_process(per_process_options(&config));
                 self.engine.tune(&rules);
+                self.set_budget(&config);
                 self.config = config;
                 info!("works by the new configuration");
                 let _ = to.send(());

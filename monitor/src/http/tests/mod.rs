@@ -103,6 +103,7 @@ impl Backend for Fake {
                 signal("syscalls", SignalState::On, None),
                 signal("tcp", SignalState::Off, Some("no <hook>")),
             ],
+            budget: None,
         }
     }
 
