@@ -15,7 +15,6 @@ use std::{
     time::Duration,
 };
 
-use prometheus::proto::MetricFamily;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until},
@@ -29,6 +28,7 @@ use crate::{
     events::{Sink, Store},
     health::Health,
     http::ProcessQuery,
+    metrics::Snapshot,
     processes::{GroupOptions, GroupRule, Groups, Options, PerProcess, ProcessTable},
     signals::host::Host,
     sys,
@@ -58,7 +58,7 @@ const RESCAN: Duration = Duration::from_secs(60);
 /// What others ask of the pipeline.
 pub enum Query {
     /// All metrics.
-    Metrics(oneshot::Sender<Vec<MetricFamily>>),
+    Metrics(oneshot::Sender<Snapshot>),
     /// Processes as JSON.
     Processes(ProcessQuery, oneshot::Sender<serde_json::Value>),
     /// Work by this configuration and these rules from now on.
