@@ -138,11 +138,15 @@ impl Observer {
                     debug!(told = result.is_ok(), "the pipeline stops");
                     break;
                 }
-                () = kernel_side::woken(waker.as_ref()) => {}
+                // Before the rings: in a flood they are always half full again, and who asks is answered from what they
+                // had. A query empties them, too, and duties come when they are due.
                 Some(query) = queries.recv() => {
                     self.answer(query);
-                    continue;
+                    if Instant::now() < next {
+                        continue;
+                    }
                 }
+                () = kernel_side::woken(waker.as_ref()) => {}
                 () = sleep_until(next) => {}
             }
             let taken = self.round();
