@@ -22,5 +22,6 @@ mod peers;
 mod privileges;
 mod reload;
 mod rules;
+mod scrape;
 mod service;
 mod sink;

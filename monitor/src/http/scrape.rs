@@ -31,7 +31,7 @@ const ON_THE_SPOT: usize = 20_000;
 /// Numbers as young as this are good enough when fresh ones do not come at once.
 const YOUNG: Duration = Duration::from_secs(6);
 /// Between two collections that nobody waits for, so that there are young numbers …
-const PACE: Duration = Duration::from_secs(5);
+pub(super) const PACE: Duration = Duration::from_secs(5);
 /// … for so long after the last scrape. Scrapes are a minute apart at most, as a rule.
 const WANTED: Duration = Duration::from_secs(90);
 /// Older numbers than this are not served: the scrape fails, and `up` shows what is going on.
