@@ -156,7 +156,7 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
 fn prefer_http() {
     // Only what these threads do for a peer runs at it, and that is bounded: two of them, one collection at a time,
     // connections, answers in flight. Without the capability they wait their turn.
-    if let Err(error) = rustix::process::setpriority_process(None, HTTP_NICE) {
+    if let Err(error) = sys::prefer_this_thread(HTTP_NICE) {
         debug!(%error, "the threads of the HTTP server keep their ordinary priority (CAP_SYS_NICE is missing)");
     }
 }
@@ -175,7 +175,7 @@ struct Parts {
 impl Parts {
     fn run(mut self, queries: mpsc::Receiver<observer::Query>, stopping: watch::Receiver<bool>) -> anyhow::Result<()> {
         // A full ring is a loss: this thread, and only it, is served before ordinary work.
-        if let Err(error) = rustix::process::setpriority_process(None, OBSERVER_NICE) {
+        if let Err(error) = sys::prefer_this_thread(OBSERVER_NICE) {
             debug!(%error, "the observing thread keeps its ordinary priority (CAP_SYS_NICE is missing)");
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

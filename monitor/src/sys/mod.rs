@@ -6,9 +6,11 @@
 
 mod batch;
 mod mapped;
+mod priority;
 
 pub use batch::HashReader;
 pub use mapped::MappedArray;
+pub use priority::prefer_this_thread;
 
 use std::{io, os::fd::OwnedFd};
 
