@@ -47,6 +47,9 @@ pub use reload::Reloads;
 const QUERIES: usize = 64;
 /// Priority of the observing thread (nice(2)); ordinary is 0, first is -20.
 const OBSERVER_NICE: i32 = -10;
+/// Priority of the HTTP server's threads. A machine that is saturated is the one that somebody looks at; with the priority
+/// of what saturates it, each step of an answer waits for its turn.
+const HTTP_NICE: i32 = OBSERVER_NICE;
 /// How long waiting events have to get out at the end.
 const LAST_EVENTS: Duration = Duration::from_millis(300);
 
@@ -87,6 +90,7 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("monitor-http")
+        .on_thread_start(prefer_http)
         .enable_all()
         .build()
         .context("start the threads of the HTTP server")
@@ -152,6 +156,14 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
     result.map_err(failed)
 }
 
+fn prefer_http() {
+    // Only what these threads do for a peer runs at it, and that is bounded: two of them, one collection at a time,
+    // connections, answers in flight. Without the capability they wait their turn.
+    if let Err(error) = sys::prefer_this_thread(HTTP_NICE) {
+        debug!(%error, "the threads of the HTTP server keep their ordinary priority (CAP_SYS_NICE is missing)");
+    }
+}
+
 /// Everything that moves into the observing thread.
 struct Parts {
     config: Config,
@@ -167,7 +179,7 @@ struct Parts {
 impl Parts {
     fn run(mut self, queries: mpsc::Receiver<observer::Query>, stopping: watch::Receiver<bool>) -> anyhow::Result<()> {
         // A full ring is a loss: this thread, and only it, is served before ordinary work.
-        if let Err(error) = rustix::process::setpriority_process(None, OBSERVER_NICE) {
+        if let Err(error) = sys::prefer_this_thread(OBSERVER_NICE) {
             debug!(%error, "the observing thread keeps its ordinary priority (CAP_SYS_NICE is missing)");
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -23,5 +23,6 @@ mod peers;
 mod privileges;
 mod reload;
 mod rules;
+mod scrape;
 mod service;
 mod sink;

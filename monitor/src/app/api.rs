@@ -8,7 +8,6 @@ use std::{
     time::Instant,
 };
 
-use prometheus::proto::MetricFamily;
 use tokio::sync::{mpsc, oneshot};
 
 use super::service;
@@ -19,6 +18,7 @@ use crate::{
     config::Config,
     events::Store,
     http::{Answer, Backend, ProcessQuery, SignalState, SignalStatus, Status, Unavailable},
+    metrics::Snapshot,
     observer::{KernelSide, Query},
     signals::SIGNALS,
 };
@@ -51,11 +51,11 @@ impl Api {
 }
 
 impl Backend for Api {
-    fn metrics(&self) -> Answer<'_, Vec<MetricFamily>> {
+    fn metrics(&self) -> Answer<'_, Snapshot> {
         Box::pin(async {
             let (to, answer) = oneshot::channel();
             if self.queries.send(Query::Metrics(to)).await.is_err() {
-                return Vec::new();
+                return Snapshot::default();
             }
             answer.await.unwrap_or_default()
         })

@@ -1,13 +1,12 @@
 //! One scrape.
 
 use monitor_common::{loss::Loss, record::Ring};
-use prometheus::proto::MetricFamily;
 
 use super::{KernelSide, Observer, per_process};
 use crate::{
     bpf::loader::{HookState, SignalReport, SignalState},
     budget, detect, events, health, http,
-    metrics::{Families, Kind, Metric},
+    metrics::{Families, Kind, Metric, Snapshot},
     processes,
     signals::{SIGNALS, block_io, host, syscalls, tcp},
 };
@@ -89,7 +88,7 @@ pub fn metrics() -> Vec<(&'static str, Vec<&'static Metric>)> {
 
 impl Observer {
     /// All metrics.
-    pub(super) fn collect(&mut self) -> Vec<MetricFamily> {
+    pub(super) fn collect(&mut self) -> Snapshot {
         let mut families = Families::new();
         let groups = self.table.groups();
         if let Some(kernel) = &mut self.kernel {

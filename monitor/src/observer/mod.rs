@@ -16,7 +16,6 @@ use std::{
     time::Duration,
 };
 
-use prometheus::proto::MetricFamily;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until},
@@ -31,6 +30,7 @@ use crate::{
     events::{Sink, Store},
     health::Health,
     http::ProcessQuery,
+    metrics::Snapshot,
     processes::{GroupOptions, GroupRule, Groups, Options, PerProcess, ProcessTable},
     signals::host::Host,
     sys,
@@ -60,7 +60,7 @@ const RESCAN: Duration = Duration::from_secs(60);
 /// What others ask of the pipeline.
 pub enum Query {
     /// All metrics.
-    Metrics(oneshot::Sender<Vec<MetricFamily>>),
+    Metrics(oneshot::Sender<Snapshot>),
     /// Processes as JSON.
     Processes(ProcessQuery, oneshot::Sender<serde_json::Value>),
     /// Work by this configuration and these rules from now on.
@@ -144,11 +144,15 @@ impl Observer {
                     debug!(told = result.is_ok(), "the pipeline stops");
                     break;
                 }
-                () = kernel_side::woken(waker.as_ref()) => {}
+                // Before the rings: in a flood they are always half full again, and who asks is answered from what they
+                // had. A query empties them, too, and duties come when they are due.
                 Some(query) = queries.recv() => {
                     self.answer(query);
-                    continue;
+                    if Instant::now() < next {
+                        continue;
+                    }
                 }
+                () = kernel_side::woken(waker.as_ref()) => {}
                 () = sleep_until(next) => {}
             }
             let taken = self.round();

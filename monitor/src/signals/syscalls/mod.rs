@@ -256,6 +256,7 @@ impl Syscalls {
     pub fn expire(&mut self, groups: &[GroupId], known: impl Fn(ProcessId) -> bool) {
         self.by_group.retain(|group, _| !groups.contains(group));
         self.by_process.retain(|process, _| known(*process));
+        self.stats.give_back();
     }
 
     /// How many calls one process made.
