@@ -27,6 +27,12 @@ pub(crate) fn sock(file: Object) -> Object {
     if mode & S_IFMT != S_IFSOCK {
         return Object::NONE;
     }
+    sock_of_socket(file)
+}
+
+/// The same where it is known to be a socket, or does not matter.
+#[inline(always)]
+pub(crate) fn sock_of_socket(file: Object) -> Object {
     file.pointer(offset!(file_private)).pointer(offset!(socket_sk))
 }
 
