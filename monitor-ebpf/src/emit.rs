@@ -103,7 +103,7 @@ fn wakeup(ring: Ring, size: usize, not_yet: bool) -> u64 {
         Ring::Telemetry => (TELEMETRY.query(u64::from(BPF_RB_AVAIL_DATA)), knob!(telemetry_wake)),
     };
     // With its length in front of it and rounded up.
-    let size = size as u64 + 15 & !7;
+    let size = (size as u64 + 15) & !7;
     let waiting = if not_yet { waiting + size } else { waiting };
     let crossed = waiting >= mark && waiting < mark + size;
     u64::from(if crossed { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP })

@@ -157,10 +157,11 @@ unsafe fn protocol(sock: *const u8) -> u16 {
 /// Forgets the daemon's own connections where no traffic shows that they are its.
 #[inline(always)]
 fn ended_here(sock: u64) {
+    if bpf_get_current_pid_tgid() >> 32 != knob!(self_tgid) {
+        return;
+    }
     // SAFETY: a map value.
-    if bpf_get_current_pid_tgid() >> 32 == knob!(self_tgid)
-        && known(sock).is_some_and(|socket| unsafe { (*socket).owned == 0 })
-    {
+    if known(sock).is_some_and(|socket| unsafe { (*socket).owned == 0 }) {
         forget(sock);
     }
 }
