@@ -74,7 +74,7 @@ pub struct Diagnosis {
 /// Looks at everything. `settings.signals` should name all signals: a doctor does not spare what is switched off.
 pub fn diagnose(btf: &std::path::Path, disabled: &[String], settings: &Settings) -> Diagnosis {
     let mut checks = vec![pid_namespace(), cgroups()];
-    let result = Kernel::look(btf, disabled).and_then(|kernel| Ok((loader::load(&kernel, settings)?, kernel)));
+    let result = Kernel::look(btf, disabled).and_then(|mut kernel| Ok((loader::load(&mut kernel, settings)?, kernel)));
     let signals = match result {
         Ok((loaded, kernel)) => {
             checks.extend(of_kernel(&loaded, &kernel));

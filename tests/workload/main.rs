@@ -64,6 +64,7 @@ fn basic(name: &str, words: &[&str], after: &[&str]) -> bool {
         ("sleep", [milliseconds]) => calls::sleep(number(milliseconds)),
         ("threads", [threads, count]) => calls::threads(number(threads), number(count)),
         ("exec", []) => image::exec(after),
+        ("exec-again", [count]) => image::exec_again(number(count), after),
         ("exec-from-thread", []) => image::exec_from_thread(after),
         ("exec-memfd", [program]) => image::exec_memfd(program),
         ("exec-deleted", []) => image::exec_deleted(after),

@@ -231,11 +231,42 @@ impl Loaded {
     }
 }
 
+/// Hooks whose presence decides what the programs on other hooks do.
+const DECIDING: [&str; 3] = ["sock_send_length", "sock_recv_length", "block_io_start"];
+
 /// Loads and attaches.
 ///
 /// # Errors
 /// Only when nothing can be loaded at all; a hook that fails is in the report.
-pub fn load(kernel: &Kernel, settings: &Settings) -> Result<Loaded, BpfError> {
+pub fn load(kernel: &mut Kernel, settings: &Settings) -> Result<Loaded, BpfError> {
+    let loaded = load_once(kernel, settings)?;
+    // That a hook is there does not mean that its program is let in; and the others have been told already that it works.
+    let refused: Vec<(&'static str, String)> = loaded
+        .signals
+        .iter()
+        .flat_map(|signal| &signal.hooks)
+        .filter_map(|hook| refused_after_all(kernel, hook))
+        .collect();
+    if refused.is_empty() {
+        return Ok(loaded);
+    }
+    warn!(?refused, "the kernel refused programs that others count on; loading again without them");
+    drop(loaded);
+    kernel.refused.extend(refused);
+    load_once(kernel, settings)
+}
+
+/// The hook and the reason, if it decides what others do and could not be used against expectation.
+fn refused_after_all(kernel: &Kernel, hook: &HookReport) -> Option<(&'static str, String)> {
+    match &hook.state {
+        HookState::Failed(reason) if DECIDING.contains(&hook.hook) && kernel.has_hook(hook.hook) => {
+            Some((hook.hook, reason.clone()))
+        }
+        _ => None,
+    }
+}
+
+fn load_once(kernel: &Kernel, settings: &Settings) -> Result<Loaded, BpfError> {
     let shards = kernel.cpus.next_power_of_two().min(limits::SHARDS_MAX);
     let knobs = knobs(kernel, settings, shards);
     let calls = call_table();
