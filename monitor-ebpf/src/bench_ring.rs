@@ -12,7 +12,7 @@
 #[expect(dead_code, reason = "the producer counts nothing but losses")]
 mod atomic;
 mod emit;
-#[expect(dead_code, unused_imports, reason = "the producer needs the knobs only")]
+#[expect(dead_code, unused_imports, unused_macros, reason = "the producer needs the knobs only")]
 mod settings;
 
 use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::btf_tracepoint, programs::BtfTracePointContext};

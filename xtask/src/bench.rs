@@ -41,7 +41,7 @@ use crate::{
 use budget::Figures;
 use machine::Machine;
 pub(crate) use options::USAGE;
-use options::{Mode, Options};
+use options::{HELP, Mode, Options};
 use process::{Cost, Worker};
 use results::{Pair, Results};
 use statistics::Random;
@@ -61,6 +61,10 @@ const FIO: Need = Need {
 
 /// Runs what the arguments ask for.
 pub(crate) fn bench(project: &Project, arguments: &[String]) -> Result<()> {
+    if arguments.iter().any(|argument| argument == "--help") {
+        println!("{HELP}");
+        return Ok(());
+    }
     let options = Options::parse(arguments)?;
     ensure!(is_root(), "the bench starts the daemon, which needs root: sudo -E cargo xtask bench");
     setup(Purpose::Build)?;

@@ -12,7 +12,7 @@ use super::workload::{self, Set, Workload};
 /// For the help.
 pub(crate) const USAGE: &str = "[OPTIONS]";
 
-const HELP: &str = "\
+pub(super) const HELP: &str = "\
 options of bench:
   --rounds N        how often everything is repeated (9)
   --quick           3 rounds
