@@ -4,10 +4,6 @@
 #![no_main]
 #![feature(core_intrinsics)]
 #![expect(internal_features, reason = "BPF has no fetch_add in core::sync: the intrinsic is its atomic add")]
-#![expect(
-    clippy::needless_borrows_for_generic_args,
-    reason = "a key or value handed over by value takes its size of the 512 bytes of stack"
-)]
 
 #[expect(dead_code, reason = "the producer counts nothing but losses")]
 mod atomic;

@@ -21,8 +21,10 @@ use super::{
 
 /// Series that are wanted.
 const SERIES: usize = 10_000;
-/// Groups that are added at a time, until there are as many series.
-const STEP: usize = 25;
+/// Groups that tell how many series a group has.
+const FIRST: usize = 50;
+/// Until what a new group does is all in series: groups get their places every ten seconds.
+const PLACES: Duration = Duration::from_secs(15);
 /// Most groups: the daemon is told that many.
 const GROUPS: usize = 1_000;
 /// After the last group came.
@@ -51,14 +53,16 @@ pub(super) fn measure(places: &Places, machine: &Machine) -> Result<Figures> {
     let settings = ["metrics.groups=1000".to_owned(), "metrics.group_idle=1h".to_owned()];
     let daemon = process::daemon(places.against.as_deref().unwrap_or(&places.daemon), &settings)?;
     let mut members = Vec::new();
-    let mut series = usage::scrape(&daemon)?.series;
-    while series < SERIES && members.len() < GROUPS {
-        for _ in 0..STEP {
+    let empty = usage::scrape(&daemon)?.series;
+    let mut series = empty;
+    let mut more = FIRST;
+    while series < SERIES && members.len() + more <= GROUPS {
+        for _ in 0..more {
             members.push(member(places, members.len())?);
         }
-        // Everybody has done everything once, and was folded.
-        thread::sleep(Duration::from_secs(3));
+        thread::sleep(PLACES);
         series = usage::scrape(&daemon)?.series;
+        more = missing(series, empty, members.len());
     }
     ensure!(series >= SERIES, "{} groups make {series} series only", members.len());
     println!("{} processes, each a group of its own: {series} series", members.len());
@@ -79,6 +83,12 @@ pub(super) fn measure(places: &Places, machine: &Machine) -> Result<Figures> {
     ]);
     figures.extend(scraped);
     Ok(figures)
+}
+
+/// How many groups are missing, when `groups` have raised the number of series from `empty` to `series`.
+fn missing(series: usize, empty: usize, groups: usize) -> usize {
+    let each = (series.saturating_sub(empty) / groups).max(1);
+    SERIES.saturating_sub(series).div_ceil(each)
 }
 
 /// One more process, under a name of its own.
@@ -117,4 +127,17 @@ fn scrapes(daemon: &Daemon, alone: f64) -> Result<Figures> {
         ("load.scrape_highest_ms", highest),
         ("load.scrape_cpu_ms", cpu),
     ]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_added_until_there_are_enough_series() {
+        assert_eq!(missing(5_750, 750, 50), 43);
+        assert_eq!(missing(SERIES, 750, 50), 0);
+        assert_eq!(missing(SERIES + 1, 750, 50), 0);
+        assert_eq!(missing(700, 750, 50), SERIES - 700, "a group that has no series yet does not divide by nothing");
+    }
 }

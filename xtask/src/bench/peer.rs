@@ -84,12 +84,15 @@ impl Peer {
     }
 }
 
-/// The last lines of what it said.
+/// The first and last lines of what it said: a cause comes first, and what it led to last.
 fn said(file: &Path) -> String {
     let bytes = fs::read(file).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    lines[lines.len().saturating_sub(3)..].join(" | ")
+    match lines.as_slice() {
+        [first, second, .., last] => [*first, *second, "...", *last].join(" | "),
+        few => few.join(" | "),
+    }
 }
 
 /// Has it a perf event open? All of them observe by one.
@@ -109,7 +112,11 @@ mod tests {
         fs::create_dir_all(&scratch).unwrap();
         let file = scratch.join("words");
         fs::write(&file, "one\n\ntwo\nthree\n four \n").unwrap();
-        assert_eq!(said(&file), "two | three | four");
+        assert_eq!(said(&file), "one | two | ... | four");
+        fs::write(&file, "one\ntwo\nthree\n").unwrap();
+        assert_eq!(said(&file), "one | two | ... | three");
+        fs::write(&file, "one\ntwo\n").unwrap();
+        assert_eq!(said(&file), "one | two");
         fs::remove_dir_all(&scratch).unwrap();
         assert_eq!(said(&file), "");
         assert!(!has_hook(std::process::id()));

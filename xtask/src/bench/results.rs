@@ -77,7 +77,7 @@ impl Results {
     /// Is what a subject adds more than the noise? Only then can anything be a multiple of it.
     fn told(&self, workload: &Workload, subject: &'static str) -> bool {
         let added = Quartiles::of(self.of(workload.name, subject).iter().map(Pair::added));
-        added.is_some_and(|added| added.low > 0.0 && added.low > (added.high - added.low) / 2.0)
+        added.is_some_and(|added| added.low > (added.high - added.low) / 2.0)
     }
 
     pub(super) fn speed(&self, workload: &'static str, subject: &'static str) -> Option<Quartiles> {
