@@ -23,7 +23,7 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    bpf::{BpfError, wall::since_boot},
+    bpf::{BpfError, drain::Pace, wall::since_boot},
     budget::{Board, Governor},
     config::Config,
     detect::{Engine, RuleSettings},
@@ -39,12 +39,8 @@ use crate::{
 pub use collect::metrics;
 pub use kernel_side::KernelSide;
 
-/// Shortest time between two looks at the rings.
-const BUSY: Duration = Duration::from_millis(10);
-/// Longest time between two looks, when nothing happens.
-const IDLE: Duration = Duration::from_millis(100);
-/// Records taken from each ring at a look; then the queries have their turn.
-const BATCH: usize = 4_096;
+/// Between two slices of /proc.
+const SLICES: Duration = Duration::from_millis(10);
 /// Between two times that the kernel's counters are added up.
 const FOLD: Duration = Duration::from_secs(2);
 /// Numbers that are younger than this are fresh enough for a query.
@@ -135,7 +131,7 @@ impl Observer {
     /// Works until `shutdown` becomes true or its sender is gone.
     pub async fn run(mut self, mut queries: mpsc::Receiver<Query>, mut shutdown: watch::Receiver<bool>) {
         let waker = self.kernel.as_ref().and_then(KernelSide::waker);
-        let mut period = BUSY;
+        let mut pace = Pace::new();
         let mut next = Instant::now();
         loop {
             tokio::select! {
@@ -157,9 +153,7 @@ impl Observer {
             }
             let taken = self.round();
             self.duties();
-            // Often while something happens, seldom while nothing does.
-            period = if taken > 0 { BUSY } else { (period * 2).min(IDLE) };
-            next = Instant::now() + period;
+            next = Instant::now() + pace.next(taken);
         }
         // What is in the rings has happened: tell it before the end.
         self.round();
@@ -170,7 +164,7 @@ impl Observer {
     fn round(&mut self) -> usize {
         self.heartbeat.store(since_boot(), Ordering::Relaxed);
         let Some(kernel) = &mut self.kernel else { return 0 };
-        let batch = kernel.drain(BATCH, &mut self.table);
+        let batch = kernel.drain(Pace::BATCH, &mut self.table);
         let taken = batch.records;
         for exec in batch.execs {
             self.judge(&exec);
@@ -198,7 +192,7 @@ impl Observer {
         }
         if now >= self.due.refresh {
             let done = self.table.refresh(since_boot(), SLICE);
-            self.due.refresh = now + if done { refresh } else { BUSY };
+            self.due.refresh = now + if done { refresh } else { SLICES };
         }
         if due(&mut self.due.expire, EXPIRE) {
             self.table.expire(since_boot());
