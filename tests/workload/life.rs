@@ -82,7 +82,7 @@ fn die(signal: i32) {
 }
 
 /// Makes `count` children that end at once, one after the other.
-fn fork(count: u32) {
+pub(crate) fn fork(count: u32) {
     for _ in 0..count {
         // SAFETY: there is one thread only, and the child does nothing but end.
         let child = unsafe { libc::fork() };

@@ -63,14 +63,14 @@ fn listen(address: &str, sockets: &mut Sockets) {
     sockets.listener = Some(listener);
 }
 
-fn send(stream: &mut TcpStream, mut bytes: usize) {
+pub(crate) fn send(stream: &mut TcpStream, mut bytes: usize) {
     let piece = vec![b'x'; PIECE];
     while bytes > 0 {
         bytes -= stream.write(&piece[..bytes.min(PIECE)]).expect("send");
     }
 }
 
-fn receive(stream: &mut TcpStream, mut bytes: usize) {
+pub(crate) fn receive(stream: &mut TcpStream, mut bytes: usize) {
     let mut piece = vec![0; PIECE];
     while bytes > 0 {
         let count = stream.read(&mut piece[..bytes.min(PIECE)]).expect("receive");

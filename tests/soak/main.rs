@@ -1,0 +1,2 @@
+//! `cargo xtask soak` and `cargo xtask flood`.
+fn main() {}
