@@ -9,3 +9,4 @@
 )]
 
 mod flood;
+mod tables;
