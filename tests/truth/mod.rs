@@ -8,5 +8,6 @@
     reason = "a test fails by a panic, in its helpers too"
 )]
 
+mod crash;
 mod flood;
 mod tables;
