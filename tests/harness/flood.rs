@@ -365,8 +365,8 @@ fn even_with_the_storm(metrics: &Samples, done: &Done<'_>, calm: &Done<'_>, loss
             let of_whom = format!("a storm of {} {}", done.count, done.kind.name);
             let group = [("group", done.group.as_str())];
             let all: Vec<_> = metrics.all(name, &group).map(|sample| (&sample.labels, sample.value)).collect();
-            let repairs: Vec<_> = metrics.all("monitor_process_table_repairs_total", &[]).collect();
-            return Err(format!("{name}{labels:?} of {of_whom} is {counted}, not {wanted}: {all:?} {repairs:?}"));
+            let misses = metrics.sum("monitor_ebpf_program_misses_total", &[]);
+            return Err(format!("{name}{labels:?} of {of_whom} is {counted}, not {wanted}: {all:?}, {misses} missed"));
         }
     }
     Ok(())
