@@ -8,6 +8,7 @@
 
 use std::{
     fmt::Write as _,
+    fs,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -146,6 +147,11 @@ impl<'a> Storm<'a> {
         steps.extend(["+", "wait"]);
         let mut workload = Workload::spawn(&steps);
         assert_eq!(workload.line(), "ready");
+        // It has not only said so, but waits.
+        until(DEADLINE, || {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", workload.pid())).unwrap_or_default();
+            if stat.contains(") S ") { Ok(()) } else { Err(stat) }
+        });
         Self { kind, workload, _directory: directory }
     }
 }
@@ -160,12 +166,12 @@ struct Done<'a> {
 
 fn run(kinds: &[&Kind], time: Duration, daemon: &Daemon, witness: Option<&Daemon>) -> Report {
     let daemons: Vec<&Daemon> = [daemon].into_iter().chain(witness).collect();
-    let before = moment(&daemons);
     let cpus = thread::available_parallelism().map_or(1, usize::from);
-    // A storm of no time tells what the processes of a storm do beside it.
-    let calm: Vec<Done> =
-        kinds.iter().flat_map(|kind| let_loose(vec![Storm::new(kind, Duration::ZERO)], || {})).collect();
+    // A storm of no time tells what each does beside the storm: print a number, and end.
+    let calm: Vec<Storm> = kinds.iter().map(|kind| Storm::new(kind, Duration::ZERO)).collect();
     let storms: Vec<Storm> = (0..cpus).flat_map(|_| kinds.iter().map(|kind| Storm::new(kind, time))).collect();
+    let before = moment(&daemons);
+    let calm = let_loose(calm, || {});
     let over = AtomicBool::new(false);
     let begin = Instant::now();
     let (done, seen) = thread::scope(|scope| {
@@ -199,7 +205,8 @@ fn run(kinds: &[&Kind], time: Duration, daemon: &Daemon, witness: Option<&Daemon
             let lossless = index == daemons.len() - 1;
             for one in &done {
                 let calm = calm.iter().find(|calm| calm.kind.name == one.kind.name).expect("each kind has one");
-                even_with_the_storm(&moment.metrics, one, calm, lossless)?;
+                even_with_the_storm(&before[index].metrics, &moment.metrics, one, calm, lossless)
+                    .map_err(|reason| format!("{reason}; alive: {:?}", alive(daemons[index], &one.group)))?;
             }
         }
         Ok::<_, String>(after)
@@ -347,13 +354,20 @@ fn even_with_the_kernel(moment: &Moment) {
     assert_eq!(moment.lost(Loss::ExecRing), 0, "nothing may fill the security ring");
 }
 
-/// What the group has is what the storm did.
-fn even_with_the_storm(metrics: &Samples, done: &Done<'_>, calm: &Done<'_>, lossless: bool) -> Result<(), String> {
+/// What the group has more than before is what the storm did.
+fn even_with_the_storm(
+    before: &Samples,
+    after: &Samples,
+    done: &Done<'_>,
+    calm: &Done<'_>,
+    lossless: bool,
+) -> Result<(), String> {
     let numbers = done.kind.exact.iter().chain(done.kind.records.iter().filter(|_| lossless));
     for (name, labels, each) in numbers {
         let of = |group: &str| {
             let labels: Vec<_> = [("group", group)].into_iter().chain(labels.iter().copied()).collect();
-            metrics.sum(name, &labels)
+            // What /proc tells of the living is a little old; the end tells all of it.
+            after.sum(name, &labels) - if *name == WRITTEN { 0.0 } else { before.sum(name, &labels) }
         };
         let mut wanted = of(&calm.group) + each * done.count as f64;
         if *name == WRITTEN {
@@ -364,12 +378,19 @@ fn even_with_the_storm(metrics: &Samples, done: &Done<'_>, calm: &Done<'_>, loss
         if counted != wanted {
             let of_whom = format!("a storm of {} {}", done.count, done.kind.name);
             let group = [("group", done.group.as_str())];
-            let all: Vec<_> = metrics.all(name, &group).map(|sample| (&sample.labels, sample.value)).collect();
-            let misses = metrics.sum("monitor_ebpf_program_misses_total", &[]);
+            let all: Vec<_> = after.all(name, &group).map(|sample| (&sample.labels, sample.value)).collect();
+            let misses = after.sum("monitor_ebpf_program_misses_total", &[]);
             return Err(format!("{name}{labels:?} of {of_whom} is {counted}, not {wanted}: {all:?}, {misses} missed"));
         }
     }
     Ok(())
+}
+
+/// Processes of a group that the daemon believes to be alive.
+fn alive(daemon: &Daemon, group: &str) -> Vec<String> {
+    let answer = daemon.json(&format!("/api/v1/processes?group={group}&limit=10000"));
+    let all = answer["processes"].as_array().cloned().unwrap_or_default();
+    all.iter().filter(|process| process["exit"].is_null()).map(|process| process["pid"].to_string()).collect()
 }
 
 /// Afterwards nothing more is lost, nothing is left behind, and whoever reads events has been told.
