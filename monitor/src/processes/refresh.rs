@@ -11,11 +11,8 @@ use super::{
 
 /// What changes rarely or costs more is looked at this often: descriptors, context switches, user ids, the cgroup.
 const SLOW_NS: u64 = Duration::from_secs(15).as_nanos() as u64;
-/// A process that the table does not have may have its fork record still in the ring for so long.
+/// A process whose record is in the ring still may be in only one of `/proc` and the table for so long.
 const LATE_NS: u64 = Duration::from_secs(1).as_nanos() as u64;
-/// A process that `/proc` does not have may have its exit record still to come for so long: the kernel lets go of a process
-/// after a grace period of RCU, and puts that off for seconds when a storm (of files, of processes) leaves it much to free.
-const END_LATE_NS: u64 = Duration::from_secs(10).as_nanos() as u64;
 
 impl ProcessTable {
     /// Looks at up to `limit` living processes in `/proc`, where the last call stopped: what they use, and whether they
@@ -81,7 +78,7 @@ impl ProcessTable {
     fn missing(&mut self, id: ProcessId, now_ns: u64) {
         let Some(process) = self.entries.get_mut(&id) else { return };
         let since = *process.missing_ns.get_or_insert(now_ns);
-        if now_ns.saturating_sub(since) >= END_LATE_NS {
+        if now_ns.saturating_sub(since) >= LATE_NS {
             self.end(id, Exit::unseen(now_ns), Ending::Lost);
         }
     }
