@@ -9,6 +9,7 @@
 use std::{
     fmt::Write as _,
     fs,
+    path::Path,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -100,7 +101,7 @@ impl std::fmt::Display for Report {
 
 impl Report {
     fn line(&mut self, what: &str, value: impl std::fmt::Display) {
-        let _ = writeln!(self.text, "  {what:<44} {value:>14}");
+        let _ = writeln!(self.text, "  {what:<47} {value:>14}");
     }
 }
 
@@ -193,23 +194,29 @@ fn run(kinds: &[&Kind], time: Duration, daemon: &Daemon, witness: Option<&Daemon
     }
     for daemon in &daemons {
         for one in calm.iter().chain(&done) {
-            daemon.ended(one.pid);
+            until(DEADLINE, || daemon.process(one.pid).filter(|process| !process["exit"].is_null()).ok_or("it lives"));
         }
     }
     prove(daemon);
     // The kernel tells an end after a grace period of RCU, which takes long when it has much to do.
-    let after = until(DEADLINE, || {
+    let (after, held_back) = until(DEADLINE, || {
         let after = moment(&daemons);
+        let mut held_back = 0;
         for (index, moment) in after.iter().enumerate() {
             even_with_the_kernel(moment);
             let lossless = index == daemons.len() - 1;
             for one in &done {
                 let calm = calm.iter().find(|calm| calm.kind.name == one.kind.name).expect("each kind has one");
-                even_with_the_storm(&before[index].metrics, &moment.metrics, one, calm, lossless)
-                    .map_err(|reason| format!("{reason}; alive: {:?}", alive(daemons[index], &one.group)))?;
+                held_back = held_back.max(even_with_the_storm(
+                    (&before[index].metrics, &moment.metrics),
+                    one,
+                    calm,
+                    lossless,
+                    daemons[index],
+                )?);
             }
         }
-        Ok::<_, String>(after)
+        Ok::<_, String>((after, held_back))
     });
     if let Some(last) = after.get(1) {
         assert_eq!(last.lost(Loss::ForkRing) + last.lost(Loss::ExitRing), 0, "the witness lost some itself");
@@ -220,6 +227,7 @@ fn run(kinds: &[&Kind], time: Duration, daemon: &Daemon, witness: Option<&Daemon
         }
     }
     recovers(daemon, &after[0]);
+    report.line("most ends of a storm that the kernel held back", held_back);
     report.line("execs lost", after[0].lost(Loss::ExecRing));
     report.line("slots not found", after[0].lost(Loss::Slots));
     report.line("scrapes answered", seen.scrapes);
@@ -354,43 +362,58 @@ fn even_with_the_kernel(moment: &Moment) {
     assert_eq!(moment.lost(Loss::ExecRing), 0, "nothing may fill the security ring");
 }
 
-/// What the group has more than before is what the storm did.
+/// What the group has more than before is what the storm did. How many of its ends the kernel has not told yet.
 fn even_with_the_storm(
-    before: &Samples,
-    after: &Samples,
+    (before, after): (&Samples, &Samples),
     done: &Done<'_>,
     calm: &Done<'_>,
     lossless: bool,
-) -> Result<(), String> {
+    daemon: &Daemon,
+) -> Result<usize, String> {
     let numbers = done.kind.exact.iter().chain(done.kind.records.iter().filter(|_| lossless));
+    let mut held_back = 0;
     for (name, labels, each) in numbers {
         let of = |group: &str| {
             let labels: Vec<_> = [("group", group)].into_iter().chain(labels.iter().copied()).collect();
             // What /proc tells of the living is a little old; the end tells all of it.
             after.sum(name, &labels) - if *name == WRITTEN { 0.0 } else { before.sum(name, &labels) }
         };
-        let mut wanted = of(&calm.group) + each * done.count as f64;
+        let (mut counted, mut wanted) = (of(&done.group), of(&calm.group) + each * done.count as f64);
         if *name == WRITTEN {
             // The number that it prints is longer.
             wanted += done.count.to_string().len() as f64 - 1.0;
         }
-        let counted = of(&done.group);
+        if counted != wanted && [EXITS.0, WRITTEN].contains(name) {
+            let [of_storm, of_calm] = [done, calm].map(|one| untold(daemon, &one.group));
+            if *name == WRITTEN && (of_storm.contains(&done.pid) || of_calm.contains(&calm.pid)) {
+                continue;
+            }
+            held_back = of_storm.len();
+            if *name == EXITS.0 && held_back as u64 <= 3 + done.count / 20 {
+                counted += held_back as f64;
+                wanted += of_calm.len() as f64;
+            }
+        }
         if counted != wanted {
             let of_whom = format!("a storm of {} {}", done.count, done.kind.name);
             let group = [("group", done.group.as_str())];
             let all: Vec<_> = after.all(name, &group).map(|sample| (&sample.labels, sample.value)).collect();
-            let misses = after.sum("monitor_ebpf_program_misses_total", &[]);
-            return Err(format!("{name}{labels:?} of {of_whom} is {counted}, not {wanted}: {all:?}, {misses} missed"));
+            return Err(format!("{name}{labels:?} of {of_whom} is {counted}, not {wanted}: {all:?}"));
         }
     }
-    Ok(())
+    Ok(held_back)
 }
 
-/// Processes of a group that the daemon believes to be alive.
-fn alive(daemon: &Daemon, group: &str) -> Vec<String> {
+/// Processes of a group that are gone, and of which the kernel has not let go yet: until then nobody is told how they
+/// ended. On a busy machine there are a few for a long time.
+fn untold(daemon: &Daemon, group: &str) -> Vec<u32> {
     let answer = daemon.json(&format!("/api/v1/processes?group={group}&limit=10000"));
     let all = answer["processes"].as_array().cloned().unwrap_or_default();
-    all.iter().filter(|process| process["exit"].is_null()).map(|process| process["pid"].to_string()).collect()
+    let untold = all.iter().filter(|process| process["exit"]["code"].is_null() && process["exit"]["signal"].is_null());
+    untold
+        .filter_map(|process| u32::try_from(process["pid"].as_u64()?).ok())
+        .filter(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+        .collect()
 }
 
 /// Afterwards nothing more is lost, nothing is left behind, and whoever reads events has been told.
