@@ -26,7 +26,7 @@ mod samples;
 mod workload;
 
 pub use daemon::{Daemon, Shared, binary, shared};
-pub use deadline::{DEADLINE, until};
+pub use deadline::{DEADLINE, patience, slowness, until};
 pub use disk::Disk;
 pub use guard::Guard;
 pub use http::{Response, get, request};

@@ -14,6 +14,7 @@ use crate::{
     setup::setup,
     step::{Step, seconds},
     tidy,
+    vm::{self, Series},
 };
 
 /// What has been done so far.
@@ -35,14 +36,55 @@ enum Outcome {
     Left(&'static str),
 }
 
-/// All that a change has to pass. With a filter: only the tests whose names contain it.
-pub(crate) fn test(project: &Project, filter: Option<&str>) -> Result<()> {
+/// Arguments of `test`.
+pub(crate) const USAGE: &str = "[--kernel LIST] [FILTER]";
+
+/// What is to be tested.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// Only tests whose names contain it.
+    filter: Option<String>,
+    /// Only the tests of kernels, on these.
+    kernels: Option<Vec<Series>>,
+}
+
+impl Options {
+    pub(crate) fn parse(arguments: &[String]) -> Result<Self> {
+        let mut options = Self::default();
+        let mut rest = arguments.iter().map(String::as_str);
+        while let Some(argument) = rest.next() {
+            let list = argument.strip_prefix("--kernel=");
+            if argument == "--kernel" || list.is_some() {
+                let list = list.or_else(|| rest.next()).context("--kernel wants a list such as 5.10,newest")?;
+                options.kernels = Some(vm::list(list)?);
+            } else if options.filter.is_some() || argument.starts_with('-') {
+                bail!("`test` does not take {argument:?}: it takes {USAGE}");
+            } else {
+                options.filter = Some(argument.to_owned());
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// All that a change has to pass, or the part of it that was asked for.
+pub(crate) fn test(project: &Project, options: &Options) -> Result<()> {
+    let filter = options.filter.as_deref();
     let mut suite = Suite::default();
     // Without these there is nothing to test.
     if suite.phase("setup", || setup(Purpose::Test)) {
+        if let Some(kernels) = &options.kernels {
+            if suite.phase("release build", || daemon::compile(project)) {
+                suite.phase("other kernels", || vm::test(project, kernels, filter));
+            }
+            return suite.finish();
+        }
         suite.phase("unit tests", || unit_tests(project, filter));
         if suite.phase("release build", || daemon::compile(project)) {
             suite.phase("kernel tests", || kernel_tests(project, filter));
+            if filter.is_none() {
+                suite.phase("other kernels", || vm::test(project, &vm::ENDS, None));
+            }
         }
         if filter.is_none() {
             suite.lints(project)?;

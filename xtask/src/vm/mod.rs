@@ -1,0 +1,185 @@
+//! The kernel tests on other kernels: stock Debian kernels in virtual machines, nothing of which is installed here.
+//!
+//! Each machine boots a kernel with a first file system of our making, whose first program (`tests/guest/init.rs`) asks
+//! `monitor doctor`, runs the tests, and reports on the console. Without hardware support a processor is emulated, 10 to
+//! 30 times slower than a real one: the tests are told by `MONITOR_TEST_SLOWNESS`.
+
+mod apt;
+mod console;
+mod cpio;
+mod image;
+mod kernel;
+mod modules;
+mod qemu;
+mod report;
+mod series;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+pub(crate) use series::{Series, list};
+
+use crate::{
+    project::{Project, places},
+    step::seconds,
+};
+use image::Built;
+use kernel::Kernel;
+use qemu::{Guest, Outcome};
+use report::Row;
+
+/// The oldest kernel that the daemon runs on in full breadth, and the newest: what every change has to pass.
+pub(crate) const ENDS: [Series; 2] = [Series::Of(5, 10), Series::Newest];
+
+/// How many times slower than on a real processor things may be when it is emulated.
+const SLOWNESS: u32 = 8;
+
+/// Tests outside of `signals::` that depend on the kernel. The others look at files, arguments and HTTP.
+const DAEMON_TESTS: [&str; 3] = ["daemon::doctor::", "daemon::no_btf::", "daemon::lifecycle::"];
+
+/// How long a machine may take after it has come up.
+const DEADLINE: Duration = Duration::from_secs(400);
+
+/// A machine: its name, processors, and the tests of it that are not those of every kernel.
+struct Shape {
+    name: &'static str,
+    cpus: u32,
+    plan: fn(Option<&str>) -> String,
+}
+
+const SHAPES: [Shape; 1] = [Shape { name: "main", cpus: 2, plan: main_plan }];
+
+/// What the main machine of each kernel runs: a name, a program and its arguments a line.
+fn main_plan(filter: Option<&str>) -> String {
+    let mut tests = vec!["signals::"];
+    tests.extend(DAEMON_TESTS);
+    let tests = filter.map_or_else(|| tests.join(" "), str::to_owned);
+    let filter = filter.unwrap_or_default();
+    format!("kernel /work/debug/deps/kernel --test-threads=4 {tests}\nguest /work/debug/deps/guest --test-threads=1 {filter}\n")
+}
+
+/// Runs the tests on these kernels and prints a table.
+pub(crate) fn test(project: &Project, kernels: &[Series], filter: Option<&str>) -> Result<()> {
+    let directory = project.target.join("vm");
+    fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
+    let built = Built::new(project)?;
+    let program = places()?.program(qemu::PROGRAM).with_context(|| format!("{} is not installed", qemu::PROGRAM))?;
+    let mut apt = None;
+    let kernels: Vec<(Series, Result<Kernel>)> =
+        kernels.iter().map(|&series| (series, kernel::kernel(series, &mut apt))).collect();
+    let disk = image::disk(project, &built, &directory)?;
+    let bench = Bench { project, built, program, disk, directory, filter };
+    let rows = bench.all(kernels);
+    fs::write(bench.directory.join("kernels.json"), report::json(&rows)).context("write the results")?;
+    drop(fs::remove_file(&bench.disk));
+    println!("\n{}\n\n  as JSON, with each test: {}/kernels.json", report::table(&rows), bench.shown().display());
+    println!("  what each machine said:  {}/KERNEL.log", bench.shown().display());
+    let bad: Vec<String> = rows
+        .iter()
+        .map(|row| (row.series, row.verdict()))
+        .filter(|(_, (word, _))| *word != "passed")
+        .map(|(series, (word, reason))| format!("{series} {word}: {reason}"))
+        .collect();
+    if !bad.is_empty() {
+        bail!("{}", bad.join("\n  "));
+    }
+    Ok(())
+}
+
+/// What all machines have in common.
+struct Bench<'a> {
+    project: &'a Project,
+    built: Built,
+    program: PathBuf,
+    disk: PathBuf,
+    directory: PathBuf,
+    filter: Option<&'a str>,
+}
+
+impl Bench<'_> {
+    fn shown(&self) -> &Path {
+        self.project.short(&self.directory)
+    }
+
+    /// As many machines at a time as there are processors here: each emulates all of its own in one thread.
+    fn all(&self, kernels: Vec<(Series, Result<Kernel>)>) -> Vec<Row> {
+        let rows: Vec<Mutex<Row>> = kernels
+            .iter()
+            .map(|(series, kernel)| {
+                let (release, result) = match kernel {
+                    Ok(kernel) => (kernel.release.clone(), report::Result::Ran(Vec::new())),
+                    Err(error) => ("-".to_owned(), report::Result::Unavailable(format!("{error:#}"))),
+                };
+                Mutex::new(Row { series: *series, release, result })
+            })
+            .collect();
+        let jobs: Vec<(usize, Series, &Kernel, &Shape)> = kernels
+            .iter()
+            .enumerate()
+            .filter_map(|(at, (series, kernel))| Some((at, *series, kernel.as_ref().ok()?)))
+            .flat_map(|(at, series, kernel)| SHAPES.iter().map(move |shape| (at, series, kernel, shape)))
+            .collect();
+        let workers = thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
+        println!("==> {} machines, {workers} at a time, {}", jobs.len(), accelerator());
+        let jobs = Mutex::new(jobs.into_iter());
+        let lock = |rows: &Mutex<Row>, change: &dyn Fn(&mut Row)| change(&mut rows.lock().unwrap_or_else(PoisonError::into_inner));
+        thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| {
+                    loop {
+                        let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
+                        let Some((at, series, kernel, shape)) = next else { return };
+                        let outcome = self.one(series, kernel, shape);
+                        let outcome = std::cell::RefCell::new(Some(outcome));
+                        lock(&rows[at], &|row| match (outcome.take(), &mut row.result) {
+                            (Some(Ok(outcome)), report::Result::Ran(list)) => list.push((shape.name, outcome)),
+                            (Some(Err(error)), _) => row.result = report::Result::Unavailable(format!("{error:#}")),
+                            _ => {}
+                        });
+                    }
+                });
+            }
+        });
+        rows.into_iter().map(|row| row.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
+    }
+
+    fn one(&self, series: Series, kernel: &Kernel, shape: &Shape) -> Result<Outcome> {
+        let name = if shape.name == "main" { series.to_string() } else { format!("{series}-{}", shape.name) };
+        let begin = Instant::now();
+        let modules = modules::closure(kernel, modules::WANTED)?;
+        let slowness = if qemu::has_kvm() { 1 } else { SLOWNESS };
+        let plan = format!("slowness {slowness}\n{}", (shape.plan)(self.filter));
+        let initramfs = self.directory.join(format!("{name}.cpio"));
+        fs::write(&initramfs, image::initramfs(self.project, &self.built, &modules, &plan)?)?;
+        let log = self.directory.join(format!("{name}.log"));
+        let guest = Guest {
+            program: &self.program,
+            kernel: &kernel.image,
+            initramfs: &initramfs,
+            disk: &self.disk,
+            cpus: shape.cpus,
+            log: &log,
+            deadline: DEADLINE,
+        };
+        let outcome = guest.run();
+        drop(fs::remove_file(&initramfs));
+        let outcome = outcome?;
+        let (passed, failed) = (outcome.heard.passed.len(), outcome.heard.failed.len());
+        println!("    {name:<12} {passed} passed, {failed} failed, in {}", seconds(begin.elapsed()));
+        for name in &outcome.heard.failed {
+            println!("        FAILED {name}");
+        }
+        Ok(outcome)
+    }
+}
+
+fn accelerator() -> &'static str {
+    if qemu::has_kvm() { "by the processor's own means" } else { "emulated" }
+}
