@@ -8,6 +8,8 @@ mod setup;
 use std::{
     env,
     fs::{self, File},
+    io::Read as _,
+    os::unix::fs::OpenOptionsExt as _,
     process::{Command, ExitCode, ExitStatus},
     time::Instant,
 };
@@ -57,8 +59,34 @@ fn work() -> ExitCode {
             _ => println!("@@vm error this is no plan: {line}"),
         }
     }
+    kernel_log();
     println!("@@vm done");
     ExitCode::SUCCESS
+}
+
+/// Prints what the kernel warned of meanwhile; `xtask` knows what of it is bad.
+fn kernel_log() {
+    let log = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg");
+    let mut log = log.expect("the kernel's log");
+    // Each read gives one record: `priority,number,microseconds,flags;text`.
+    let mut record = [0; 8192];
+    loop {
+        match log.read(&mut record) {
+            Ok(0) => return,
+            Ok(length) => {
+                let text = String::from_utf8_lossy(&record[..length]);
+                let (head, text) = text.split_once(';').unwrap_or_default();
+                let priority: u32 = head.split(',').next().and_then(|text| text.parse().ok()).unwrap_or(0);
+                // 4 is a warning, less is worse; the upper bits say who wrote it.
+                if priority & 7 <= 4 {
+                    println!("[kernel] {}", text.lines().next().unwrap_or_default());
+                }
+            }
+            // Records were overwritten before they were read.
+            Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {}
+            Err(_) => return,
+        }
+    }
 }
 
 /// What the daemon can do on this kernel.
@@ -84,8 +112,10 @@ fn run(name: &str, program: &str, arguments: &[&str], slowness: &str) {
         .env_clear()
         .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin:/work/bin")
         .env("HOME", "/root")
+        // Lets a stable compiler's test harness tell how long each test took.
+        .env("RUSTC_BOOTSTRAP", "1")
         .env("MONITOR_BIN", MONITOR)
-        .env("MONITOR_TEST_SLOWNESS", slowness)
+        .env("TEST_SLOWNESS", slowness)
         .envs(env::var("RUST_BACKTRACE").map(|value| ("RUST_BACKTRACE", value)))
         .current_dir("/work")
         .status();

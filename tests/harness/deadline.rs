@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How many times slower than a real one this machine is, by `MONITOR_TEST_SLOWNESS`: 1 unless its processor is
+/// How many times slower than a real one this machine is, by `TEST_SLOWNESS`: 1 unless its processor is
 /// emulated.
 ///
 /// # Panics
@@ -16,8 +16,8 @@ use std::{
 pub fn slowness() -> u32 {
     static SLOWNESS: OnceLock<u32> = OnceLock::new();
     *SLOWNESS.get_or_init(|| {
-        let text = env::var("MONITOR_TEST_SLOWNESS").unwrap_or_else(|_| "1".to_owned());
-        text.parse().unwrap_or_else(|_| panic!("MONITOR_TEST_SLOWNESS={text} is no factor"))
+        let text = env::var("TEST_SLOWNESS").unwrap_or_else(|_| "1".to_owned());
+        text.parse().unwrap_or_else(|_| panic!("TEST_SLOWNESS={text} is no factor"))
     })
 }
 

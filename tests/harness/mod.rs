@@ -9,6 +9,7 @@
 //! | [`Workload`] | one process of `tests/workload/`, which does what its arguments say |
 //! | [`Disk`] | a block device that nobody else uses |
 //! | [`Samples`] | a parsed page of metrics |
+//! | [`expected`] | what the running kernel must be able to do |
 //! | [`until`] | tries again until it holds, or tells why it does not |
 
 #![expect(
@@ -20,6 +21,7 @@
 mod daemon;
 mod deadline;
 mod disk;
+pub mod expected;
 mod guard;
 mod http;
 mod samples;

@@ -43,7 +43,8 @@ impl Apt {
         fs::write(directory.join("status"), "")?;
         fs::write(directory.join("apt.conf"), configuration(directory))?;
         let updated = directory.join("updated");
-        let age = fs::metadata(&updated).and_then(|file| file.modified()).map(|time| SystemTime::now().duration_since(time));
+        let age =
+            fs::metadata(&updated).and_then(|file| file.modified()).map(|time| SystemTime::now().duration_since(time));
         if !same || !matches!(age, Ok(Ok(age)) if age < FRESH) {
             let mut update = apt.command("apt-get");
             update.args(["-q", "update"]);
@@ -70,7 +71,8 @@ impl Apt {
         let output = command.args(["pkgnames", "linux-"]).output().context("start apt-cache")?;
         let names = String::from_utf8_lossy(&output.stdout);
         let Some(found) = series.choose(&names) else {
-            let why = self.stale.as_ref().map(|error| format!("\n  its lists could not be brought up to date: {error}"));
+            let why =
+                self.stale.as_ref().map(|error| format!("\n  its lists could not be brought up to date: {error}"));
             bail!("the mirror has no kernel {series} in {}{}", SUITES.join(", "), why.unwrap_or_default());
         };
         Ok(found)

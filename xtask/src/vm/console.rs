@@ -15,7 +15,8 @@ use std::collections::BTreeMap;
 const MARK: &str = "@@vm ";
 
 /// What the kernel says when something is wrong with itself.
-const COMPLAINTS: [&str; 6] = ["BUG: ", "WARNING: ", "Oops: ", "general protection fault", "INFO: rcu", "blocked for more"];
+const COMPLAINTS: [&str; 6] =
+    ["BUG: ", "WARNING: ", "Oops: ", "general protection fault", "INFO: rcu", "blocked for more"];
 
 /// How a signal fares on a kernel, as `monitor doctor` found out there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,9 +92,10 @@ impl Heard {
     }
 }
 
-/// A test and its outcome, in a line of Rust's test harness.
+/// A test and its outcome, in a line of Rust's test harness; the time that it took may follow.
 fn test(line: &str) -> Option<(&str, &str)> {
     let (name, outcome) = line.trim().strip_prefix("test ")?.split_once(" ... ")?;
+    let outcome = outcome.split(' ').next()?;
     (matches!(outcome, "ok" | "FAILED") && !name.contains(' ')).then_some((name, outcome))
 }
 
@@ -116,7 +118,7 @@ mod tests {
     fn a_run_without_faults() {
         let heard = heard(
             "SeaBIOS\n\x1b[2J@@vm up 2.50 6.1.0-50-cloud-amd64\r\n@@vm signal tcp degraded a b: c\n@@vm signal host full\n\
-             @@vm run kernel\nrunning 2 tests\ntest signals::x ... ok\ntest daemon::y ... FAILED\ntest result: FAILED.\n\
+             @@vm run kernel\nrunning 2 tests\ntest signals::x ... ok\ntest daemon::y ... FAILED <1.250s>\ntest result: FAILED.\n\
              @@vm exit kernel 101 12.5\n@@vm done\n",
         );
         assert_eq!((heard.boot, heard.release.as_deref()), (Some(2.5), Some("6.1.0-50-cloud-amd64")));

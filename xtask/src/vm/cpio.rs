@@ -78,7 +78,8 @@ mod tests {
         cpio.directory("a/b");
         cpio.link("/a/d", "b/c");
         let text = String::from_utf8(cpio.finish()).unwrap();
-        let names: Vec<&str> = text.split("070701").skip(1).map(|entry| entry[104..].split('\0').next().unwrap()).collect();
+        let names: Vec<&str> =
+            text.split("070701").skip(1).map(|entry| entry[104..].split('\0').next().unwrap()).collect();
         assert_eq!(names, ["a", "a/b", "a/b/c", "a/d", "TRAILER!!!"]);
         assert!(text.len().is_multiple_of(4));
     }

@@ -49,7 +49,12 @@ impl Built {
         ensure!(output.status.success(), "the tests do not build: {}", shell(&command));
         let messages = String::from_utf8_lossy(&output.stdout);
         let find = |name| executable(&messages, name).with_context(|| format!("cargo did not tell where {name} is"));
-        Ok(Self { init: find("guest-init")?, workload: find("workload")?, kernel: find("kernel")?, guest: find("guest")? })
+        Ok(Self {
+            init: find("guest-init")?,
+            workload: find("workload")?,
+            kernel: find("kernel")?,
+            guest: find("guest")?,
+        })
     }
 }
 
@@ -157,9 +162,9 @@ impl Image {
     fn libraries(&mut self, program: &Path) -> Result<()> {
         let output = Command::new("ldd").arg(program).output().context("start ldd")?;
         // It fails for a program that needs none.
-        for library in needed(&String::from_utf8_lossy(&output.stdout)).map_err(|missing| {
-            anyhow::anyhow!("{} needs {missing}, which is not installed", program.display())
-        })? {
+        for library in needed(&String::from_utf8_lossy(&output.stdout))
+            .map_err(|missing| anyhow::anyhow!("{} needs {missing}, which is not installed", program.display()))?
+        {
             let place = canonical(Path::new(&library))?;
             if self.there.insert(place.clone()) {
                 let contents = fs::read(&library).with_context(|| format!("read {library}"))?;

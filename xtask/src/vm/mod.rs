@@ -2,7 +2,7 @@
 //!
 //! Each machine boots a kernel with a first file system of our making, whose first program (`tests/guest/init.rs`) asks
 //! `monitor doctor`, runs the tests, and reports on the console. Without hardware support a processor is emulated, 10 to
-//! 30 times slower than a real one: the tests are told by `MONITOR_TEST_SLOWNESS`.
+//! 30 times slower than a real one: the tests are told by `TEST_SLOWNESS`.
 
 mod apt;
 mod console;
@@ -42,7 +42,7 @@ pub(crate) const ENDS: [Series; 2] = [Series::Of(5, 10), Series::Newest];
 const SLOWNESS: u32 = 8;
 
 /// Tests outside of `signals::` that depend on the kernel. The others look at files, arguments and HTTP.
-const DAEMON_TESTS: [&str; 3] = ["daemon::doctor::", "daemon::no_btf::", "daemon::lifecycle::"];
+const DAEMON_TESTS: [&str; 4] = ["daemon::doctor::", "daemon::no_btf::", "daemon::lifecycle::", "daemon::privileges::"];
 
 /// How long a machine may take after it has come up.
 const DEADLINE: Duration = Duration::from_secs(400);
@@ -62,7 +62,11 @@ fn main_plan(filter: Option<&str>) -> String {
     tests.extend(DAEMON_TESTS);
     let tests = filter.map_or_else(|| tests.join(" "), str::to_owned);
     let filter = filter.unwrap_or_default();
-    format!("kernel /work/debug/deps/kernel --test-threads=4 {tests}\nguest /work/debug/deps/guest --test-threads=1 {filter}\n")
+    let times = "-Zunstable-options --report-time";
+    format!(
+        "kernel /work/debug/deps/kernel {times} --test-threads=3 {tests}\n\
+         guest /work/debug/deps/guest {times} --test-threads=1 {filter}\n"
+    )
 }
 
 /// Runs the tests on these kernels and prints a table.
@@ -129,7 +133,9 @@ impl Bench<'_> {
         let workers = thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
         println!("==> {} machines, {workers} at a time, {}", jobs.len(), accelerator());
         let jobs = Mutex::new(jobs.into_iter());
-        let lock = |rows: &Mutex<Row>, change: &dyn Fn(&mut Row)| change(&mut rows.lock().unwrap_or_else(PoisonError::into_inner));
+        let lock = |rows: &Mutex<Row>, change: &dyn Fn(&mut Row)| {
+            change(&mut rows.lock().unwrap_or_else(PoisonError::into_inner))
+        };
         thread::scope(|scope| {
             for _ in 0..workers {
                 scope.spawn(|| {

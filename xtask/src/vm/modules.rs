@@ -20,7 +20,8 @@ pub(super) type Module = (String, Vec<u8>);
 
 /// The wanted modules and all below them. What is built in is left out.
 pub(super) fn closure(kernel: &Kernel, wanted: &[&str]) -> Result<Vec<Module>> {
-    let mut search = Search { files: BTreeMap::new(), built_in: built_in(kernel)?, seen: BTreeSet::new(), found: vec![] };
+    let mut search =
+        Search { files: BTreeMap::new(), built_in: built_in(kernel)?, seen: BTreeSet::new(), found: vec![] };
     walk(&kernel.modules, &mut |path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if let Some((stem, _)) = name.split_once(".ko") {

@@ -113,8 +113,9 @@ impl Guest<'_> {
         command.args(["-display", "none", "-nodefaults", "-no-user-config", "-no-reboot", "-serial", "stdio"]);
         command.arg("-drive").arg(format!("file={},format=raw,if=virtio,snapshot=on", self.disk.display()));
         command.arg("-kernel").arg(self.kernel).arg("-initrd").arg(self.initramfs);
-        // Only what is an error is shown; a fault of the kernel ends it; 5.10 has to be told that LSM programs may be.
-        command.args(["-append", "console=ttyS0 loglevel=5 panic=-1 oops=panic lsm=lockdown,yama,bpf"]);
+        // The kernel writes between our lines only when it dies, which every fault of it makes it do; 5.10 has to be told
+        // that LSM programs may be.
+        command.args(["-append", "console=ttyS0 loglevel=1 panic=-1 oops=panic lsm=lockdown,yama,bpf"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -180,7 +181,8 @@ mod tests {
         fs::write(&program, format!("#!/bin/sh\necho x >> {}\n{script}\n", count.display())).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let none = Path::new("/dev/null");
-        let guest = Guest { program: &program, kernel: none, initramfs: none, disk: none, cpus: 1, log: &log, deadline };
+        let guest =
+            Guest { program: &program, kernel: none, initramfs: none, disk: none, cpus: 1, log: &log, deadline };
         // Another test's child may still hold the script open for writing, for a moment.
         let outcome = loop {
             match guest.run() {
@@ -212,7 +214,8 @@ mod tests {
         let outcome = guest("dies", "exit 3", Duration::from_secs(20));
         assert_eq!((outcome.boots, outcome.heard.release), (BOOTS, None));
         assert!(outcome.emulator.unwrap().contains("exit status: 3"));
-        let outcome = guest("late", "test $(wc -l < ${0%/*}/count) = 2 || exit 3; echo '@@vm up 1 x'", Duration::from_secs(20));
+        let outcome =
+            guest("late", "test $(wc -l < ${0%/*}/count) = 2 || exit 3; echo '@@vm up 1 x'", Duration::from_secs(20));
         assert_eq!((outcome.boots, outcome.heard.release.is_some()), (2, true));
     }
 }
