@@ -212,7 +212,10 @@ fn pid_namespace() -> Check {
 fn cgroups() -> Check {
     let v2 = fs::exists("/sys/fs/cgroup/cgroup.controllers").unwrap_or(false);
     let hybrid = fs::exists("/sys/fs/cgroup/unified/cgroup.procs").unwrap_or(false);
-    let v1 = fs::exists("/sys/fs/cgroup/memory/cgroup.procs").unwrap_or(false);
+    // Which controllers there are differs; of the newest kernels, some have none of memory.
+    let hierarchies = ["memory", "cpu", "pids", "systemd"];
+    let there = |name: &&str| fs::exists(format!("/sys/fs/cgroup/{name}/cgroup.procs")).unwrap_or(false);
+    let v1 = hierarchies.iter().any(there);
     match (v2, hybrid, v1) {
         (true, ..) => Check::ok("control groups", "version 2"),
         (_, true, _) => Check::ok("control groups", "hybrid: version 1 with a version 2 tree"),

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Programs that the tests start; each is copied with the libraries that it needs.
-const PROGRAMS: &[&str] = &["sh", "true", "timeout", "setpriv", "bpftool"];
+const PROGRAMS: &[&str] = &["sh", "true", "timeout", "setpriv", "bpftool", "unshare", "mount", "cp"];
 
 /// Programs of that kind that are too large to be held in memory.
 const LARGE_PROGRAMS: &[&str] = &["promtool"];
@@ -36,6 +36,8 @@ pub(super) struct Built {
     pub(super) kernel: PathBuf,
     /// The tests that run in a guest only.
     pub(super) guest: PathBuf,
+    /// Kernel programs of theirs.
+    pub(super) tiers: PathBuf,
 }
 
 impl Built {
@@ -54,8 +56,22 @@ impl Built {
             workload: find("workload")?,
             kernel: find("kernel")?,
             guest: find("guest")?,
+            tiers: tiers(project)?,
         })
     }
+}
+
+/// Builds the object with programs on hooks that the daemon does not use.
+fn tiers(project: &Project) -> Result<PathBuf> {
+    let places = places()?;
+    let toolchain = places.toolchain().0.context("no compiler for the kernel programs: cargo xtask setup")?;
+    let linker = places.linker().context("bpf-linker is not installed: cargo xtask setup")?;
+    let target = project.target.join("ebpf");
+    let mut command = toolchain.cargo("build", &linker, &project.root, &target)?;
+    command.args(["--bin", "tiers-ebpf"]);
+    Step { what: "cargo build", why: "kernel programs of the guests' tests", remedy: "cargo xtask setup" }
+        .quiet(command)?;
+    Ok(target.join("bpfel-unknown-none/release/tiers-ebpf"))
 }
 
 /// Where cargo put an executable, from the messages that it writes one a line.
@@ -85,6 +101,7 @@ pub(super) fn disk(project: &Project, built: &Built, directory: &Path) -> Result
     copy(&built.guest, "debug/deps/guest")?;
     copy(&built.workload, "debug/workload")?;
     copy(&project.daemon(), "release/monitor")?;
+    copy(&built.tiers, "tiers.o")?;
     for program in LARGE_PROGRAMS {
         copy(&find(program)?, &format!("bin/{program}"))?;
     }
@@ -167,7 +184,7 @@ impl Image {
         {
             let place = canonical(Path::new(&library))?;
             if self.there.insert(place.clone()) {
-                let contents = fs::read(&library).with_context(|| format!("read {library}"))?;
+                let contents = fs::read(library).with_context(|| format!("read {library}"))?;
                 self.cpio.file(&place, 0o755, &contents);
             }
         }

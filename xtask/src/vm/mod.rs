@@ -47,14 +47,28 @@ const DAEMON_TESTS: [&str; 4] = ["daemon::doctor::", "daemon::no_btf::", "daemon
 /// How long a machine may take after it has come up.
 const DEADLINE: Duration = Duration::from_secs(400);
 
-/// A machine: its name, processors, and the tests of it that are not those of every kernel.
+/// A machine for a kernel.
 struct Shape {
+    /// What its files are called after the kernel.
     name: &'static str,
     cpus: u32,
+    /// Words of the kernel's command line.
+    words: &'static str,
+    /// What it goes through.
     plan: fn(Option<&str>) -> String,
 }
 
-const SHAPES: [Shape; 1] = [Shape { name: "main", cpus: 2, plan: main_plan }];
+const SHAPES: [Shape; 2] = [
+    Shape { name: "", cpus: 2, words: "", plan: main_plan },
+    // More processors than copies of the hot counters; and tasks are preempted inside of the kernel, too, where it can.
+    Shape { name: "-many", cpus: 10, words: "preempt=full", plan: many_plan },
+];
+
+/// Each test's time is told, too.
+const TIMES: &str = "-Zunstable-options --report-time";
+
+/// Tests for the machine with many processors.
+const MANY: &str = "many_cpus::";
 
 /// What the main machine of each kernel runs: a name, a program and its arguments a line.
 fn main_plan(filter: Option<&str>) -> String {
@@ -62,11 +76,14 @@ fn main_plan(filter: Option<&str>) -> String {
     tests.extend(DAEMON_TESTS);
     let tests = filter.map_or_else(|| tests.join(" "), str::to_owned);
     let filter = filter.unwrap_or_default();
-    let times = "-Zunstable-options --report-time";
     format!(
-        "kernel /work/debug/deps/kernel {times} --test-threads=3 {tests}\n\
-         guest /work/debug/deps/guest {times} --test-threads=1 {filter}\n"
+        "kernel /work/debug/deps/kernel {TIMES} --test-threads=3 {tests}\n\
+         guest /work/debug/deps/guest {TIMES} --test-threads=1 --skip {MANY} {filter}\n"
     )
+}
+
+fn many_plan(_: Option<&str>) -> String {
+    format!("guest /work/debug/deps/guest {TIMES} --test-threads=1 {MANY}\n")
 }
 
 /// Runs the tests on these kernels and prints a table.
@@ -129,6 +146,7 @@ impl Bench<'_> {
             .enumerate()
             .filter_map(|(at, (series, kernel))| Some((at, *series, kernel.as_ref().ok()?)))
             .flat_map(|(at, series, kernel)| SHAPES.iter().map(move |shape| (at, series, kernel, shape)))
+            .filter(|(.., shape)| shape.name.is_empty() || self.filter.is_none_or(|filter| MANY.contains(filter)))
             .collect();
         let workers = thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
         println!("==> {} machines, {workers} at a time, {}", jobs.len(), accelerator());
@@ -145,7 +163,7 @@ impl Bench<'_> {
                         let outcome = self.one(series, kernel, shape);
                         let outcome = std::cell::RefCell::new(Some(outcome));
                         lock(&rows[at], &|row| match (outcome.take(), &mut row.result) {
-                            (Some(Ok(outcome)), report::Result::Ran(list)) => list.push((shape.name, outcome)),
+                            (Some(Ok(outcome)), report::Result::Ran(list)) => list.push(outcome),
                             (Some(Err(error)), _) => row.result = report::Result::Unavailable(format!("{error:#}")),
                             _ => {}
                         });
@@ -157,7 +175,7 @@ impl Bench<'_> {
     }
 
     fn one(&self, series: Series, kernel: &Kernel, shape: &Shape) -> Result<Outcome> {
-        let name = if shape.name == "main" { series.to_string() } else { format!("{series}-{}", shape.name) };
+        let name = format!("{series}{}", shape.name);
         let begin = Instant::now();
         let modules = modules::closure(kernel, modules::WANTED)?;
         let slowness = if qemu::has_kvm() { 1 } else { SLOWNESS };
@@ -171,6 +189,7 @@ impl Bench<'_> {
             initramfs: &initramfs,
             disk: &self.disk,
             cpus: shape.cpus,
+            words: shape.words,
             log: &log,
             deadline: DEADLINE,
         };

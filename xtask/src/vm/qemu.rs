@@ -30,6 +30,8 @@ pub(super) struct Guest<'a> {
     /// Contents of its disk; what it writes is thrown away.
     pub(super) disk: &'a Path,
     pub(super) cpus: u32,
+    /// More words for the kernel's command line.
+    pub(super) words: &'a str,
     /// What it says is written there too.
     pub(super) log: &'a Path,
     pub(super) deadline: Duration,
@@ -115,7 +117,8 @@ impl Guest<'_> {
         command.arg("-kernel").arg(self.kernel).arg("-initrd").arg(self.initramfs);
         // The kernel writes between our lines only when it dies, which every fault of it makes it do; 5.10 has to be told
         // that LSM programs may be.
-        command.args(["-append", "console=ttyS0 loglevel=1 panic=-1 oops=panic lsm=lockdown,yama,bpf"]);
+        let words = format!("console=ttyS0 loglevel=1 panic=-1 oops=panic lsm=lockdown,yama,bpf {}", self.words);
+        command.args(["-append", words.trim_end()]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -181,8 +184,16 @@ mod tests {
         fs::write(&program, format!("#!/bin/sh\necho x >> {}\n{script}\n", count.display())).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let none = Path::new("/dev/null");
-        let guest =
-            Guest { program: &program, kernel: none, initramfs: none, disk: none, cpus: 1, log: &log, deadline };
+        let guest = Guest {
+            program: &program,
+            kernel: none,
+            initramfs: none,
+            disk: none,
+            cpus: 1,
+            words: "",
+            log: &log,
+            deadline,
+        };
         // Another test's child may still hold the script open for writing, for a moment.
         let outcome = loop {
             match guest.run() {
