@@ -14,17 +14,18 @@ use aya_ebpf::{
 #[map]
 static RUNS: Array<u64> = Array::with_max_entries(3, 0);
 
-/// `int vfs_fsync_range(struct file *file, loff_t start, loff_t end, int datasync)`
-#[fentry(function = "vfs_fsync_range")]
+/// `int tcp_connect(struct sock *sk)`. Not every function will do: of `vfs_fsync_range`, Linux 7.3 has a second copy inside
+/// of the system call, which such programs do not see.
+#[fentry(function = "tcp_connect")]
 fn entered(_: FEntryContext) -> i32 {
     count(0);
     0
 }
 
-#[fexit(function = "vfs_fsync_range")]
+#[fexit(function = "tcp_connect")]
 fn returned(ctx: FExitContext) -> i32 {
-    // After the four arguments comes what the function returns.
-    let result: i32 = ctx.arg(4);
+    // After the argument comes what the function returns.
+    let result: i32 = ctx.arg(1);
     if result == 0 {
         count(1);
     }

@@ -109,8 +109,9 @@ impl Guest<'_> {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(self.program);
-        command.args(["-machine", "q35"]).args(accelerator());
+        // It ends with us even if we are killed.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).arg(self.program).args(["-machine", "q35"]).args(accelerator());
         command.args(["-m", "1536", "-smp", &self.cpus.to_string()]);
         command.args(["-display", "none", "-nodefaults", "-no-user-config", "-no-reboot", "-serial", "stdio"]);
         command.arg("-drive").arg(format!("file={},format=raw,if=virtio,snapshot=on", self.disk.display()));
