@@ -12,6 +12,7 @@ mod callers;
 mod cgroups;
 mod many_cpus;
 mod namespaces;
+mod no_btf;
 mod processors;
 mod tiers;
 

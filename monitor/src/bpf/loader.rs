@@ -376,3 +376,6 @@ fn short(error: &ProgramError) -> String {
     let tail = lines[end.saturating_sub(3)..end].join(" | ");
     if tail.is_empty() { io_error.to_string() } else { format!("{io_error}: {tail}") }
 }
+
+#[cfg(test)]
+mod tests;

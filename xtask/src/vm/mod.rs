@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 pub(crate) use series::{Series, list};
 
@@ -38,14 +38,24 @@ use report::Row;
 /// The oldest kernel that the daemon runs on in full breadth, and the newest: what every change has to pass.
 pub(crate) const ENDS: [Series; 2] = [Series::Of(5, 10), Series::Newest];
 
+/// Can what is built here run in the machines?
+pub(crate) const HERE: bool = cfg!(target_arch = "x86_64");
+
 /// How many times slower than on a real processor things may be when it is emulated.
 const SLOWNESS: u32 = 8;
 
 /// Tests outside of `signals::` that depend on the kernel. The others look at files, arguments and HTTP.
-const DAEMON_TESTS: [&str; 4] = ["daemon::doctor::", "daemon::no_btf::", "daemon::lifecycle::", "daemon::privileges::"];
+const DAEMON_TESTS: [&str; 6] = [
+    "daemon::doctor::",
+    "daemon::no_btf::",
+    "daemon::lifecycle::a_killed_daemon",
+    "daemon::lifecycle::a_terminating_signal",
+    "daemon::lifecycle::sigterm",
+    "daemon::privileges::the_capabilities",
+];
 
 /// How long a machine may take after it has come up.
-const DEADLINE: Duration = Duration::from_secs(400);
+const DEADLINE: Duration = Duration::from_secs(600);
 
 /// A machine for a kernel.
 struct Shape {
@@ -88,6 +98,7 @@ fn many_plan(_: Option<&str>) -> String {
 
 /// Runs the tests on these kernels and prints a table.
 pub(crate) fn test(project: &Project, kernels: &[Series], filter: Option<&str>) -> Result<()> {
+    ensure!(HERE, "the machines have x86-64 processors, and what is built here is for another kind");
     let directory = project.target.join("vm");
     fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
     let built = Built::new(project)?;
@@ -97,7 +108,7 @@ pub(crate) fn test(project: &Project, kernels: &[Series], filter: Option<&str>) 
         kernels.iter().map(|&series| (series, kernel::kernel(series, &mut apt))).collect();
     let disk = image::disk(project, &built, &directory)?;
     let bench = Bench { project, built, program, disk, directory, filter };
-    let rows = bench.all(kernels);
+    let rows = bench.all(&kernels);
     fs::write(bench.directory.join("kernels.json"), report::json(&rows)).context("write the results")?;
     drop(fs::remove_file(&bench.disk));
     println!("\n{}\n\n  as JSON, with each test: {}/kernels.json", report::table(&rows), bench.shown().display());
@@ -130,48 +141,40 @@ impl Bench<'_> {
     }
 
     /// As many machines at a time as there are processors here: each emulates all of its own in one thread.
-    fn all(&self, kernels: Vec<(Series, Result<Kernel>)>) -> Vec<Row> {
-        let rows: Vec<Mutex<Row>> = kernels
+    fn all(&self, kernels: &[(Series, Result<Kernel>)]) -> Vec<Row> {
+        let wanted = |shape: &&Shape| shape.name.is_empty() || self.filter.is_none_or(|filter| filter.contains("many"));
+        // The long ones first.
+        let jobs: Vec<(usize, Series, &Kernel, &Shape)> = SHAPES
             .iter()
-            .map(|(series, kernel)| {
-                let (release, result) = match kernel {
-                    Ok(kernel) => (kernel.release.clone(), report::Result::Ran(Vec::new())),
-                    Err(error) => ("-".to_owned(), report::Result::Unavailable(format!("{error:#}"))),
-                };
-                Mutex::new(Row { series: *series, release, result })
-            })
-            .collect();
-        let jobs: Vec<(usize, Series, &Kernel, &Shape)> = kernels
-            .iter()
-            .enumerate()
-            .filter_map(|(at, (series, kernel))| Some((at, *series, kernel.as_ref().ok()?)))
-            .flat_map(|(at, series, kernel)| SHAPES.iter().map(move |shape| (at, series, kernel, shape)))
-            .filter(|(.., shape)| shape.name.is_empty() || self.filter.is_none_or(|filter| filter.contains("many")))
+            .filter(wanted)
+            .flat_map(|shape| kernels.iter().enumerate().map(move |kernel| (shape, kernel)))
+            .filter_map(|(shape, (at, (series, kernel)))| Some((at, *series, kernel.as_ref().ok()?, shape)))
             .collect();
         let workers = thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
         println!("==> {} machines, {workers} at a time, {}", jobs.len(), accelerator());
-        let jobs = Mutex::new(jobs.into_iter());
-        let lock = |rows: &Mutex<Row>, change: &dyn Fn(&mut Row)| {
-            change(&mut rows.lock().unwrap_or_else(PoisonError::into_inner))
-        };
+        let (jobs, results) = (Mutex::new(jobs.into_iter()), Mutex::new(Vec::new()));
         thread::scope(|scope| {
             for _ in 0..workers {
                 scope.spawn(|| {
-                    loop {
-                        let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
-                        let Some((at, series, kernel, shape)) = next else { return };
+                    while let Some((at, series, kernel, shape)) = next(&jobs) {
                         let outcome = self.one(series, kernel, shape);
-                        let outcome = std::cell::RefCell::new(Some(outcome));
-                        lock(&rows[at], &|row| match (outcome.take(), &mut row.result) {
-                            (Some(Ok(outcome)), report::Result::Ran(list)) => list.push(outcome),
-                            (Some(Err(error)), _) => row.result = report::Result::Unavailable(format!("{error:#}")),
-                            _ => {}
-                        });
+                        results.lock().unwrap_or_else(PoisonError::into_inner).push((at, outcome));
                     }
                 });
             }
         });
-        rows.into_iter().map(|row| row.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
+        let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let rows = kernels.iter().enumerate().map(|(at, (series, kernel))| {
+            let outcomes = results.extract_if(.., |(row, _)| *row == at).map(|(_, outcome)| outcome);
+            let ran = kernel.as_ref().map(|kernel| (kernel.release.clone(), outcomes.collect::<Result<Vec<_>>>()));
+            let (release, result) = match ran {
+                Ok((release, Ok(outcomes))) => (release, report::Result::Ran(outcomes)),
+                Ok((release, Err(error))) => (release, report::Result::Unavailable(format!("{error:#}"))),
+                Err(error) => ("-".to_owned(), report::Result::Unavailable(format!("{error:#}"))),
+            };
+            Row { series: *series, release, result }
+        });
+        rows.collect()
     }
 
     fn one(&self, series: Series, kernel: &Kernel, shape: &Shape) -> Result<Outcome> {
@@ -203,6 +206,10 @@ impl Bench<'_> {
         }
         Ok(outcome)
     }
+}
+
+fn next<T>(jobs: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
+    jobs.lock().unwrap_or_else(PoisonError::into_inner).next()
 }
 
 fn accelerator() -> &'static str {

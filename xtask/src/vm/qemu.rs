@@ -19,7 +19,7 @@ use super::console::Heard;
 const BOOTS: u32 = 3;
 
 /// How long a kernel may take to its first program. Emulated on a busy machine: 3 to 15 seconds.
-const BOOT: Duration = Duration::from_secs(90);
+const BOOT: Duration = Duration::from_secs(120);
 
 /// What to start.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub(super) struct Outcome {
     /// How QEMU ended, when not by itself and well.
     pub(super) emulator: Option<String>,
     pub(super) took: Duration,
+    /// Seconds of processor time that the emulator used: what it would have taken on a machine with nothing else to do.
+    pub(super) cpu: f64,
     pub(super) boots: u32,
 }
 
@@ -88,13 +90,14 @@ impl Guest<'_> {
         drop(sender);
         let mut log = File::create(log).with_context(|| format!("write {}", log.display()))?;
         writeln!(log, "{}", crate::step::shell(&command))?;
-        let (mut heard, mut timed_out) = (Heard::default(), false);
+        let (mut heard, mut timed_out, mut cpu) = (Heard::default(), false, 0.0);
         loop {
             let limit = if heard.release.is_some() { self.deadline } else { BOOT };
             match lines.recv_timeout(limit.saturating_sub(begin.elapsed())) {
                 Ok(line) => {
                     writeln!(log, "{:8.2} {line}", begin.elapsed().as_secs_f64())?;
                     heard.line(&line);
+                    cpu = cpu_seconds(running.0.id()).unwrap_or(cpu);
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     timed_out = true;
@@ -105,7 +108,7 @@ impl Guest<'_> {
         }
         let emulator = if timed_out { None } else { complaint(running.0.wait().context("wait for QEMU")?, &heard) };
         drop(running);
-        Ok(Outcome { heard, timed_out, emulator, took: begin.elapsed(), boots: boot })
+        Ok(Outcome { heard, timed_out, emulator, took: begin.elapsed(), cpu, boots: boot })
     }
 
     fn command(&self) -> Command {
@@ -135,6 +138,15 @@ fn forward(stream: Box<dyn Read + Send>, lines: &mpsc::Sender<String>) {
             return;
         }
     }
+}
+
+/// User and system time of a process, out of proc(5).
+fn cpu_seconds(pid: u32) -> Option<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(11);
+    let mut ticks = || fields.next()?.parse::<f64>().ok();
+    // Ticks as the kernel shows them have always had this length on the machines that are emulated.
+    Some((ticks()? + ticks()?) / 100.0).filter(|seconds| *seconds > 0.0)
 }
 
 fn complaint(status: ExitStatus, heard: &Heard) -> Option<String> {
@@ -211,6 +223,16 @@ mod tests {
         let outcome = guest("ends", "echo '@@vm up 1 x'; echo '@@vm done'", Duration::from_secs(20));
         assert!(outcome.heard.done && !outcome.timed_out && outcome.emulator.is_none());
         assert_eq!(outcome.boots, 1);
+    }
+
+    #[test]
+    fn the_emulators_own_time_is_told() {
+        let outcome = guest(
+            "works",
+            "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo '@@vm up 1 x'",
+            Duration::from_secs(60),
+        );
+        assert!(outcome.cpu > 0.0 && outcome.cpu <= outcome.took.as_secs_f64() + 0.1, "{outcome:?}");
     }
 
     #[test]

@@ -137,6 +137,7 @@ pub(super) fn table(rows: &[Row]) -> String {
         format!("{} of {}", sum(row, |outcome| outcome.heard.passed.len()), sum(row, tests))
     }));
     lines.push(cell("seconds", &|row| format!("{:.0}", row.outcomes().map(|one| one.took.as_secs_f64()).sum::<f64>())));
+    lines.push(cell("of which busy", &|row| format!("{:.0}", row.outcomes().map(|one| one.cpu).sum::<f64>())));
     let verdicts = rows.iter().map(|row| {
         let (word, reason) = row.verdict();
         format!("{word}{}", note(&reason))
@@ -177,13 +178,14 @@ pub(super) fn json(rows: &[Row]) -> String {
             row.outcomes().flat_map(of).map(|text| string(text)).collect::<Vec<_>>().join(",")
         };
         format!(
-            "{{\"kernel\":{},\"release\":{},\"verdict\":{},\"reason\":{},\"seconds\":{:.1},\"boot_seconds\":{:.1},\
+            "{{\"kernel\":{},\"release\":{},\"verdict\":{},\"reason\":{},\"seconds\":{:.1},\"cpu_seconds\":{:.1},\"boot_seconds\":{:.1},\
              \"signals\":{{{}}},\"passed\":[{}],\"failed\":[{}],\"complaints\":[{}]}}",
             string(&row.series.to_string()),
             string(&row.release),
             string(word),
             string(&reason),
             row.outcomes().map(|outcome| outcome.took.as_secs_f64()).sum::<f64>(),
+            row.outcomes().map(|outcome| outcome.cpu).sum::<f64>(),
             row.outcomes().find_map(|outcome| outcome.heard.boot).unwrap_or(0.0),
             states.collect::<Vec<_>>().join(","),
             list(|outcome| &outcome.heard.passed),
@@ -205,7 +207,7 @@ mod tests {
     fn outcome(said: &str) -> Outcome {
         let mut heard = Heard::default();
         said.lines().for_each(|line| heard.line(line));
-        Outcome { heard, timed_out: false, emulator: None, took: Duration::from_secs(9), boots: 1 }
+        Outcome { heard, timed_out: false, emulator: None, took: Duration::from_secs(9), cpu: 8.0, boots: 1 }
     }
 
     fn row(said: &str) -> Row {
