@@ -12,6 +12,7 @@
 //! | [`Tables`] | what is in those maps, read from the kernel itself |
 //! | [`Samples`] | a parsed page of metrics |
 //! | [`flood`] | storms of everything, with an account that has to come out even |
+//! | [`expected`] | what the running kernel must be able to do |
 //! | [`until`] | tries again until it holds, or tells why it does not |
 
 #![expect(
@@ -23,6 +24,7 @@
 mod daemon;
 mod deadline;
 mod disk;
+pub mod expected;
 mod flood;
 mod guard;
 mod http;
@@ -32,7 +34,7 @@ mod tables;
 mod workload;
 
 pub use daemon::{Daemon, Shared, binary, shared};
-pub use deadline::{DEADLINE, until};
+pub use deadline::{DEADLINE, patience, slowness, until};
 pub use disk::Disk;
 pub use flood::{flood, flood_of_execs};
 pub use guard::Guard;

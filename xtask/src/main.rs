@@ -4,6 +4,7 @@
 mod bench;
 mod daemon;
 mod docs;
+mod json;
 mod lint;
 mod needs;
 mod project;
@@ -13,6 +14,7 @@ mod step;
 mod suite;
 mod tidy;
 mod toolchain;
+mod vm;
 
 // The build script's pure half: build scripts have no tests of their own.
 #[cfg(test)]
@@ -31,7 +33,7 @@ type Command = (&'static str, &'static str, &'static str);
 
 const COMMANDS: &[Command] = &[
     ("run", "[-- ARGUMENTS]", "set up, build, and start the daemon in the foreground (root); Ctrl-C stops it"),
-    ("test", "[FILTER]", "set up, then all tests and lints; with a filter only the tests whose names contain it"),
+    ("test", suite::USAGE, "set up, then all tests and lints; with a filter only the tests whose names contain it"),
     ("build", "", "set up and build the release daemon: target/release/monitor"),
     ("setup", "", "install what building and testing need and this machine does not have, and nothing else"),
     ("bench", bench::USAGE, "what the daemon costs, compared with the bare machine (root, about 15 minutes)"),
@@ -61,15 +63,14 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         [command, rest @ ..] => (command.as_str(), rest),
     };
     let most = match command {
-        "run" | "bench" | "flood" | "soak" => usize::MAX,
-        "test" => 1,
+        "run" | "bench" | "test" | "flood" | "soak" => usize::MAX,
         _ => 0,
     };
     ensure!(rest.len() <= most, "`{command}` does not take {:?}\n{}", rest[most], help());
     let project = Project::here()?;
     match command {
         "run" => daemon::run(&project, rest.strip_prefix(&["--".to_owned()]).unwrap_or(rest)),
-        "test" => suite::test(&project, rest.first().map(String::as_str)),
+        "test" => suite::test(&project, &suite::Options::parse(rest)?),
         "build" => daemon::build(&project),
         "setup" => setup::setup(Purpose::Test),
         "bench" => bench::bench(&project, rest),
