@@ -1,6 +1,6 @@
 //! Every bound of the kernel side, with its reason. Each has a loss counter in [`crate::loss`].
 
-/// Entries of the thread table, indexed by the low bits of the thread id: 16 bytes each, 1 MiB in all. Two live threads
+/// Entries of the thread table, indexed by the low bits of the thread id: 64 bytes each, 4 MiB in all. Two live threads
 /// that share the low bits push each other out; that costs a hash look-up and one call's duration, and is counted.
 pub const THREADS: u32 = 1 << 16;
 

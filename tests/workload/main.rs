@@ -13,6 +13,7 @@ mod disk;
 mod image;
 mod life;
 mod net;
+mod storm;
 mod watchdog;
 
 use std::{
@@ -42,7 +43,8 @@ fn main() {
             || life::step(name, words)
             || net::step(name, words, &mut state.net)
             || disk::step(name, words, &mut state.disk)
-            || busy::step(name, words))
+            || busy::step(name, words)
+            || storm::step(name, words))
         {
             panic!("no such step: {step:?}");
         }
@@ -60,6 +62,7 @@ fn basic(name: &str, words: &[&str], after: &[&str]) -> bool {
         ("getppid32", [count]) => calls::getppid32(number(count)),
         ("stat-missing", [count]) => calls::stat_missing(number(count)),
         ("fsync-nothing", [count]) => calls::fsync_nothing(number(count)),
+        ("read-zeroes", [count]) => calls::read_zeroes(number(count)),
         ("sleep", [milliseconds]) => calls::sleep(number(milliseconds)),
         ("threads", [threads, count]) => calls::threads(number(threads), number(count)),
         ("exec", []) => image::exec(after),

@@ -1,6 +1,8 @@
 //! Loads the kernel object for the running kernel and attaches what it can: a hook that is missing costs its signal
 //! something, never the others.
 
+mod switch;
+
 use std::{
     collections::HashMap,
     fs,
@@ -10,25 +12,30 @@ use std::{
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, Map, MapData, MapError, Queue},
-    programs::{BtfTracePoint, ProgramError},
+    programs::{BtfTracePoint, ProgramError, tp_btf::BtfTracePointLinkId},
 };
 use monitor_common::{
     knobs::{Knobs, SIGNAL_SYSCALLS, SIGNAL_TCP},
     limits::{self, SLOT_FIRST, SLOT_OTHER, SLOT_UNKNOWN},
     process_slot::{LIVE, ProcessSlot},
+    signals::syscalls::PACE_WINDOW_NS,
 };
 use serde::Serialize;
 use tracing::{debug, warn};
 use zerocopy::IntoBytes as _;
 
 use super::{Attach, BpfError, OBJECT, Program, kernel::Kernel, maps};
-use crate::signals::{Need, SIGNALS, Signal, syscalls::table::call_table};
+use crate::signals::{Need, SIGNALS, Signal, Timing, syscalls::table::call_table};
 
 /// What the kernel programs are loaded with.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Names of the signals that are wanted.
     pub signals: Vec<&'static str>,
+    /// How many system calls are timed.
+    pub timing: Timing,
+    /// Whether it may be fewer later, to keep a budget.
+    pub may_shed: bool,
     /// Process slots.
     pub slots: u32,
     /// Bytes of the security ring.
@@ -113,6 +120,9 @@ pub struct Loaded {
     pub knobs: Knobs,
     /// Shards of the hot counters.
     pub shards: u32,
+    /// How much of the system calls is timed now.
+    timing: Timing,
+    attached: Attached,
 }
 
 impl Loaded {
@@ -227,14 +237,14 @@ fn load_once(kernel: &Kernel, settings: &Settings) -> Result<Loaded, BpfError> {
     }
     match forbidden(&attached) {
         Some(reason) => Err(BpfError::Permission(reason)),
-        None => Ok(Loaded { ebpf, signals, knobs, shards }),
+        None => Ok(Loaded { ebpf, signals, knobs, shards, timing: settings.timing, attached }),
     }
 }
 
 /// The reason, when maps could be made but no program loaded for want of a capability: CAP_BPF alone gets that far.
 /// EPERM only: EACCES also stands for a program that the verifier refuses.
 fn forbidden(attached: &Attached) -> Option<String> {
-    let refusal = |(program, result): (&&str, &Result<(), String>)| match result {
+    let refusal = |(program, result): (&&str, &Result<_, String>)| match result {
         Err(reason) if reason.contains("Operation not permitted") => Some(format!("program {program}: {reason}")),
         _ => None,
     };
@@ -290,8 +300,17 @@ fn knobs(kernel: &Kernel, settings: &Settings, shards: u32) -> Knobs {
         ),
         security_wake: u64::from(settings.security_ring / 2),
         telemetry_wake: u64::from(settings.telemetry_ring / 2),
+        pacing: u64::from(settings.timing == Timing::Adaptive || settings.may_shed),
+        pace_shift: pace_shift(),
         signals: if wanted("syscalls") { SIGNAL_SYSCALLS } else { 0 } | if wanted("tcp") { SIGNAL_TCP } else { 0 },
     }
+}
+
+/// How many of the kernel's ticks make a window, as a power of two. The coarse clock moves once a tick.
+fn pace_shift() -> u64 {
+    let tick = rustix::time::clock_getres(rustix::time::ClockId::MonotonicCoarse);
+    let tick = u64::try_from(tick.tv_nsec).unwrap_or(0).clamp(1, PACE_WINDOW_NS);
+    u64::from((PACE_WINDOW_NS / tick).ilog2())
 }
 
 /// Fills the queue of free slots, and marks the two that stand for nobody as taken.
@@ -314,7 +333,7 @@ fn hand_out_slots(ebpf: &mut Ebpf, slots: u32) -> Result<(), BpfError> {
 }
 
 /// Programs that have been tried, with the reason of a failure.
-type Attached = HashMap<&'static str, Result<(), String>>;
+type Attached = HashMap<&'static str, Result<BtfTracePointLinkId, String>>;
 
 fn attach_signal(
     signal: &'static Signal,
@@ -334,12 +353,18 @@ fn attach_signal(
     for hook in signal.hooks {
         let name = hook.program.attach.hook();
         let state = match hook.need {
+            Need::For(timing) if timing != settings.timing => {
+                if settings.may_shed && timing > settings.timing {
+                    switch::prepare(hook.program, kernel, ebpf);
+                }
+                continue;
+            }
             Need::InPlaceOf(better) if kernel.has_hook(better) => HookState::Unused(format!("{better} is better")),
             _ => try_hook(hook.program, kernel, ebpf, attached),
         };
         let failed = matches!(state, HookState::Failed(_));
         let missed = if let Need::Optional(what) = hook.need { Some(what).filter(|_| failed) } else { None };
-        if let (Need::Required, HookState::Failed(reason)) = (hook.need, &state) {
+        if let (Need::Required | Need::For(_), HookState::Failed(reason)) = (hook.need, &state) {
             report.state = SignalState::Off(format!("{name}: {reason}"));
         }
         if let Some(what) = missed.filter(|what| !lost.contains(what)) {
@@ -385,17 +410,20 @@ fn try_hook(program: Program, kernel: &Kernel, ebpf: &mut Ebpf, attached: &mut A
         })
     });
     match result {
-        Ok(()) => HookState::Attached,
+        Ok(_) => HookState::Attached,
         Err(reason) => HookState::Failed(reason.clone()),
     }
 }
 
-fn attach(program: Program, kernel: &Kernel, ebpf: &mut Ebpf) -> Result<(), ProgramError> {
+fn attach(program: Program, kernel: &Kernel, ebpf: &mut Ebpf) -> Result<BtfTracePointLinkId, ProgramError> {
     let Attach::BtfTracepoint { name } = program.attach else { return Err(ProgramError::UnexpectedProgramType) };
-    let loaded: &mut BtfTracePoint =
-        ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()?;
+    let loaded = tracepoint(ebpf, program)?;
     loaded.load(name, &kernel.aya)?;
-    loaded.attach().map(drop)
+    loaded.attach()
+}
+
+fn tracepoint(ebpf: &mut Ebpf, program: Program) -> Result<&mut BtfTracePoint, ProgramError> {
+    ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
 }
 
 /// The lines of a verifier's log that tell why, instead of all of its thousands; the debug log has the rest.
@@ -407,3 +435,6 @@ fn short(error: &ProgramError) -> String {
     let tail = lines[end.saturating_sub(3)..end].join(" | ");
     if tail.is_empty() { io_error.to_string() } else { format!("{io_error}: {tail}") }
 }
+
+#[cfg(test)]
+mod tests;

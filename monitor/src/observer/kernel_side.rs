@@ -318,6 +318,8 @@ fn settings(config: &Config) -> Settings {
     };
     Settings {
         signals: SIGNALS.iter().map(|signal| signal.name).filter(|name| wanted(name)).collect(),
+        timing: config.syscalls.timing,
+        may_shed: config.budget.measured().is_some(),
         slots: config.processes.slots,
         security_ring: u32::try_from(config.kernel.security_ring).unwrap_or(u32::MAX),
         telemetry_ring: u32::try_from(config.kernel.telemetry_ring).unwrap_or(u32::MAX),
