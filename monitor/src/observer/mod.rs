@@ -1,6 +1,7 @@
 //! The pipeline: one thread that drains the rings, knows the processes, adds up the numbers and runs the rules. Nothing
 //! here is shared, so nothing is locked; the HTTP server asks by message and gets copies.
 
+mod budget;
 mod collect;
 mod kernel_side;
 mod per_process;
@@ -15,7 +16,6 @@ use std::{
     time::Duration,
 };
 
-use prometheus::proto::MetricFamily;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until},
@@ -24,11 +24,13 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     bpf::{BpfError, drain::Pace, wall::since_boot},
+    budget::{Board, Governor},
     config::Config,
     detect::{Engine, RuleSettings},
     events::{Sink, Store},
     health::Health,
     http::ProcessQuery,
+    metrics::Snapshot,
     processes::{GroupOptions, GroupRule, Groups, Options, PerProcess, ProcessTable},
     signals::host::Host,
     sys,
@@ -54,7 +56,7 @@ const RESCAN: Duration = Duration::from_secs(60);
 /// What others ask of the pipeline.
 pub enum Query {
     /// All metrics.
-    Metrics(oneshot::Sender<Vec<MetricFamily>>),
+    Metrics(oneshot::Sender<Snapshot>),
     /// Processes as JSON.
     Processes(ProcessQuery, oneshot::Sender<serde_json::Value>),
     /// Work by this configuration and these rules from now on.
@@ -71,6 +73,8 @@ pub struct Observer {
     store: Arc<Store>,
     sink: Arc<Sink>,
     health: Health,
+    governor: Option<Governor>,
+    board: Arc<Board>,
     due: Due,
     /// Nanoseconds since boot at the last round: the watchdog looks at it.
     heartbeat: Arc<AtomicU64>,
@@ -97,6 +101,7 @@ impl Observer {
         store: Arc<Store>,
         sink: Arc<Sink>,
         health: Health,
+        board: Arc<Board>,
         heartbeat: Arc<AtomicU64>,
     ) -> Self {
         let mut table = ProcessTable::new(table_options(&config), Groups::new(group_options(&config)));
@@ -119,7 +124,8 @@ impl Observer {
         let engine = Engine::new(rules);
         // Parsing the kernel's type information took several times what the daemon needs from now on.
         sys::trim_heap();
-        Self { config, kernel, table, host, engine, store, sink, health, due, heartbeat }
+        let governor = budget::governor(&config, kernel.as_ref());
+        Self { config, kernel, table, host, engine, store, sink, health, governor, board, due, heartbeat }
     }
 
     /// Works until `shutdown` becomes true or its sender is gone.
@@ -134,11 +140,15 @@ impl Observer {
                     debug!(told = result.is_ok(), "the pipeline stops");
                     break;
                 }
-                () = kernel_side::woken(waker.as_ref()) => {}
+                // Before the rings: in a flood they are always half full again, and who asks is answered from what they
+                // had. A query empties them, too, and duties come when they are due.
                 Some(query) = queries.recv() => {
                     self.answer(query);
-                    continue;
+                    if Instant::now() < next {
+                        continue;
+                    }
                 }
+                () = kernel_side::woken(waker.as_ref()) => {}
                 () = sleep_until(next) => {}
             }
             let taken = self.round();
@@ -176,18 +186,19 @@ impl Observer {
             }
             due
         };
-        if due(&mut self.due.fold, FOLD) {
+        let (fold, refresh) = (self.fold_period(), self.refresh_period());
+        if due(&mut self.due.fold, fold) {
             self.fold();
         }
         if now >= self.due.refresh {
             let done = self.table.refresh(since_boot(), SLICE);
-            self.due.refresh = now + if done { REFRESH } else { SLICES };
+            self.due.refresh = now + if done { refresh } else { SLICES };
         }
         if due(&mut self.due.expire, EXPIRE) {
             self.table.expire(since_boot());
-            self.health.step(self.kernel.as_ref());
             self.report_losses();
         }
+        self.keep_budget();
         if due(&mut self.due.rebalance, REBALANCE) {
             let gone = self.table.rebalance(since_boot());
             let table = &self.table;
@@ -246,6 +257,7 @@ impl Observer {
                 self.table.set_group_options(group_options(&config));
                 self.table.set_per_process(per_process_options(&config));
                 self.engine.tune(&rules);
+                self.set_budget(&config);
                 self.config = config;
                 info!("works by the new configuration");
                 let _ = to.send(());
