@@ -3,7 +3,7 @@
 
 use std::{fs, io::Write, process::ExitCode};
 
-use monitor_common::limits;
+use monitor_common::{knobs::Knobs, limits};
 use serde::Serialize;
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     },
     cli::Console,
     config::Config,
-    signals::SIGNALS,
+    signals::{SIGNALS, Signal},
 };
 
 /// How one check went.
@@ -69,20 +69,53 @@ pub struct Diagnosis {
     pub checks: Vec<Check>,
     /// The signals.
     pub signals: Vec<SignalReport>,
+    /// How this kernel is dealt with, where kernels differ. `None`: no program could be loaded.
+    pub layout: Option<Layout>,
+}
+
+/// Which of several ways of doing a thing this kernel needs, for whoever looks for a fault.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Layout {
+    /// The running thread is asked for by `bpf_get_current_task_btf`.
+    pub current_task_btf: bool,
+    /// `sched_process_exit` tells whether it was the last thread.
+    pub exit_tells_group: bool,
+    /// The request is the second argument of `block_rq_issue`.
+    pub block_request_is_second: bool,
+    /// `block_rq_complete` tells an errno, no `blk_status_t`.
+    pub block_errors_are_errno: bool,
+    /// Bytes of connections are counted at each call.
+    pub traffic_by_call: bool,
+    /// Block requests are seen as they are submitted.
+    pub block_io_start: bool,
+}
+
+impl Layout {
+    const fn of(knobs: &Knobs) -> Self {
+        Self {
+            current_task_btf: knobs.has_current_task_btf != 0,
+            exit_tells_group: knobs.exit_tells_group != 0,
+            block_request_is_second: knobs.block_request_argument == 1,
+            block_errors_are_errno: knobs.block_errors_are_errno != 0,
+            traffic_by_call: knobs.traffic_by_call != 0,
+            block_io_start: knobs.block_io_start != 0,
+        }
+    }
 }
 
 /// Looks at everything. `settings.signals` should name all signals: a doctor does not spare what is switched off.
 pub fn diagnose(btf: &std::path::Path, disabled: &[String], settings: &Settings) -> Diagnosis {
     let mut checks = vec![pid_namespace(), cgroups()];
     let result = Kernel::look(btf, disabled).and_then(|mut kernel| Ok((loader::load(&mut kernel, settings)?, kernel)));
-    let signals = match result {
+    let (signals, layout) = match result {
         Ok((loaded, kernel)) => {
             checks.extend(of_kernel(&loaded, &kernel));
-            loaded.signals
+            (loaded.signals, Some(Layout::of(&loaded.knobs)))
         }
         Err(error) => {
             checks.push(failure(&error));
-            SIGNALS.iter().map(|signal| without_kernel(signal.name, signal.summary, signal.hooks.is_empty())).collect()
+            let off = |signal: &Signal| without_kernel(signal.name, signal.summary, signal.hooks.is_empty());
+            (SIGNALS.iter().map(off).collect(), None)
         }
     };
     let worst = |report: &SignalReport| match report.state {
@@ -97,6 +130,7 @@ pub fn diagnose(btf: &std::path::Path, disabled: &[String], settings: &Settings)
         verdict: verdict.unwrap_or(Verdict::Ok),
         checks,
         signals,
+        layout,
     }
 }
 
@@ -178,7 +212,10 @@ fn pid_namespace() -> Check {
 fn cgroups() -> Check {
     let v2 = fs::exists("/sys/fs/cgroup/cgroup.controllers").unwrap_or(false);
     let hybrid = fs::exists("/sys/fs/cgroup/unified/cgroup.procs").unwrap_or(false);
-    let v1 = fs::exists("/sys/fs/cgroup/memory/cgroup.procs").unwrap_or(false);
+    // Which controllers there are differs; of the newest kernels, some have none of memory.
+    let hierarchies = ["memory", "cpu", "pids", "systemd"];
+    let there = |name: &&str| fs::exists(format!("/sys/fs/cgroup/{name}/cgroup.procs")).unwrap_or(false);
+    let v1 = hierarchies.iter().any(there);
     match (v2, hybrid, v1) {
         (true, ..) => Check::ok("control groups", "version 2"),
         (_, true, _) => Check::ok("control groups", "hybrid: version 1 with a version 2 tree"),

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use monitor_tests::{Daemon, binary};
+use monitor_tests::{Daemon, binary, expected};
 use serde_json::Value;
 
 use super::support::{Finished, has_exit, text, under};
@@ -104,6 +104,11 @@ fn without(dropped: &str, arguments: &[&str]) -> Finished {
 
 #[test]
 fn the_capabilities_that_are_asked_for_suffice() {
+    if expected::version() < (5, 11) {
+        // There maps count as locked memory; the unit for systemd says so, too.
+        let all = rustix::process::Rlimit { current: None, maximum: None };
+        rustix::process::setrlimit(rustix::process::Resource::Memlock, all).unwrap();
+    }
     let program = program_for_everybody();
     // What a service with a user of its own has: ambient capabilities and no other right.
     let capabilities = ENOUGH.replace("-all,", "");
@@ -117,9 +122,14 @@ fn the_capabilities_that_are_asked_for_suffice() {
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     let output = program.output(&mut command);
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    // As root, or less only as this kernel has less.
+    let (code, verdict) = if expected::is_whole() { (0, "ok") } else { (2, "warning") };
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
     let diagnosis: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(diagnosis["verdict"], "ok", "{diagnosis:#}");
+    assert_eq!(diagnosis["verdict"], verdict, "{diagnosis:#}");
+    for signal in diagnosis["signals"].as_array().unwrap() {
+        assert_eq!(signal["state"], expected::state(signal["signal"].as_str().unwrap()), "{signal}");
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::{
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::{DEADLINE, Guard, Response, Samples, get, request, until};
+use crate::{DEADLINE, Guard, Response, Samples, expected, get, patience, request, until};
 
 /// How old counters may be that the daemon answers with, and then some.
 const STALE: Duration = Duration::from_millis(150);
@@ -171,6 +171,30 @@ impl Daemon {
         self.metrics()
     }
 
+    /// Asserts that the daemon counted all of so many calls. Where kernel programs can be preempted (Linux 7) the kernel
+    /// leaves one out that already runs on the same processor: those it has to have told as missed.
+    ///
+    /// # Panics
+    /// When more are counted, or fewer than that.
+    #[track_caller]
+    pub fn counted(&self, counted: u64, made: u64) {
+        let missed = if counted < made { self.missed(&["sys_enter", "sys_exit"]) } else { 0 };
+        assert!(counted <= made && counted + missed >= made, "{counted} of {made} counted, {missed} told as missed");
+    }
+
+    /// How often the kernel has left these programs out, since the daemon was started.
+    ///
+    /// # Panics
+    /// When it did, on a kernel that has no reason to.
+    #[track_caller]
+    pub fn missed(&self, programs: &[&str]) -> u64 {
+        let metrics = self.fresh_metrics();
+        let missed = |program: &&str| metrics.sum("monitor_ebpf_program_misses_total", &[("program", program)]);
+        let missed = programs.iter().map(missed).sum::<f64>() as u64;
+        assert!(missed == 0 || expected::may_miss(), "{programs:?} missed {missed}");
+        missed
+    }
+
     /// What the daemon knows of the latest process with this id.
     pub fn process(&self, pid: u32) -> Option<Value> {
         let answer = self.json(&format!("/api/v1/processes?pid={pid}"));
@@ -194,9 +218,11 @@ impl Daemon {
     /// When the daemon does not learn of its end in time.
     #[track_caller]
     pub fn ended(&self, pid: u32) -> Value {
-        until(DEADLINE, || match self.process(pid) {
+        // The kernel tells an end after a grace period of RCU, which can take very long when the machine is busy. Until
+        // then the daemon knows no more than that the process is gone.
+        until(3 * DEADLINE, || match self.process(pid) {
             None => Err(format!("process {pid} is not known")),
-            Some(process) if process["exit"].is_null() => Err(format!("process {pid} has not ended: {process}")),
+            Some(process) if !told(&process) => Err(format!("the end of process {pid} was not told: {process}")),
             Some(_) => Ok(()),
         });
         // Its last counters may not have been added up when its end was told.
@@ -232,7 +258,7 @@ impl Daemon {
     /// # Panics
     /// Never.
     pub fn stop(&self) -> (ExitStatus, Duration) {
-        self.lock().stop(Duration::from_secs(10))
+        self.lock().stop(patience(Duration::from_secs(10)))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Guard> {
@@ -286,6 +312,12 @@ impl Drop for Shared {
 fn show(log: &str) {
     let from = log.len().saturating_sub(LOG_SHOWN);
     eprintln!("--- the daemon's log, at most {LOG_SHOWN} bytes of it\n{}---", log.get(from..).unwrap_or(log));
+}
+
+/// Is it known how the process ended?
+fn told(process: &Value) -> bool {
+    let exit = &process["exit"];
+    !(exit["code"].is_null() && exit["signal"].is_null())
 }
 
 /// The address that the daemon tells in its log.

@@ -10,6 +10,7 @@ use std::{
 use crate::{DEADLINE, until};
 
 // include/uapi/linux/loop.h
+const LOOP_SET_DIRECT_IO: u64 = 0x4c08;
 const LOOP_CTL_GET_FREE: u64 = 0x4c82;
 const LOOP_SET_FD: u64 = 0x4c00;
 const LOOP_SET_STATUS64: u64 = 0x4c04;
@@ -19,7 +20,7 @@ const LO_FLAGS_AUTOCLEAR: u32 = 4;
 /// A loop device. The kernel detaches it when this is dropped, and when the test process ends in any other way.
 #[derive(Debug)]
 pub struct Disk {
-    _device: File,
+    device: File,
     file: PathBuf,
     /// Its name, such as `loop0`.
     pub name: String,
@@ -61,7 +62,7 @@ impl Disk {
         if Path::new("/run/udev/control").exists() {
             let _ = Command::new("udevadm").args(["settle", "--timeout=10"]).status();
         }
-        Self { _device: device, file, name, _directory: directory }
+        Self { device, file, name, _directory: directory }
     }
 
     /// Path of the device.
@@ -79,6 +80,10 @@ impl Disk {
             .open(&self.file)
             .and_then(|file| file.set_len(blocks * 4096))
             .expect("cut it");
+        // Linux 5.10 tells of what it could not read only so, and else makes it up of zeros. Later kernels always tell,
+        // and not every file system can do it.
+        // SAFETY: this request takes a number.
+        unsafe { libc::ioctl(self.device.as_raw_fd(), LOOP_SET_DIRECT_IO, 1_u64) };
     }
 }
 

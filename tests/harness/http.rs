@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use crate::patience;
+
 /// An answer.
 #[derive(Clone, Debug)]
 pub struct Response {
@@ -46,8 +48,8 @@ pub fn get(address: SocketAddr, path: &str) -> std::io::Result<Response> {
 /// # Errors
 /// When nobody answers, or not in HTTP.
 pub fn request(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> std::io::Result<Response> {
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    let mut stream = TcpStream::connect_timeout(&address, patience(Duration::from_secs(5)))?;
+    stream.set_read_timeout(Some(patience(Duration::from_secs(20))))?;
     let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
     for (name, value) in headers {
         text += &format!("{name}: {value}\r\n");

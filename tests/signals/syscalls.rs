@@ -1,6 +1,6 @@
 //! `syscalls`: counts and errors are exact, durations are in the right bucket, whatever else the process does meanwhile.
 
-use monitor_tests::{DEADLINE, Daemon, Workload, shared, until};
+use monitor_tests::{DEADLINE, Daemon, Workload, shared, slowness, until};
 use serde_json::Value;
 
 /// Starts a process that does `steps` between two waits; what the daemon knows of it before and after, and the process.
@@ -38,7 +38,7 @@ fn more(before: &Value, after: &Value, name: &str) -> u64 {
 fn calls_are_counted_exactly() {
     let daemon = shared();
     let (before, after, workload) = around(&daemon, &["getppid", "10000"]);
-    assert_eq!(more(&before, &after, "query"), 10_000);
+    daemon.counted(more(&before, &after, "query"), 10_000);
 
     // The group has no other process, so its series says what the process says; also after the process has ended.
     let name = workload.name.clone();
@@ -98,20 +98,24 @@ fn a_sleep_lands_in_the_bucket_of_its_length() {
     // Bounds are 2^(8 + 2 i) nanoseconds: 50 ms are above 2^24 (16.8 ms) and below 2^26 (67.1 ms). On a busy machine it
     // may wake up late, but never early.
     let earlier: u64 = buckets[..9].iter().sum();
-    assert_eq!((earlier, buckets[9] + buckets[10]), (0, 1), "{buckets:?}");
+    let late = if slowness() > 1 { buckets.len() } else { 11 };
+    assert_eq!((earlier, buckets[9..late].iter().sum::<u64>()), (0, 1), "{buckets:?}");
     let seconds = sleep["seconds"].as_f64().unwrap();
-    assert!((0.05..0.3).contains(&seconds), "{seconds}");
+    assert!((0.05..0.3 * f64::from(slowness())).contains(&seconds), "{seconds}");
     assert_eq!(sleep["untimed"], 0);
 }
 
 #[test]
 fn the_threads_of_a_process_count_for_it() {
-    let (before, after, workload) = around(&shared(), &["threads", "4", "20000"]);
+    let daemon = shared();
+    let (before, after, workload) = around(&daemon, &["threads", "4", "20000"]);
     workload.finish();
     // The C library asks for some things of its own (sched_getaffinity) for each thread that it starts.
-    let extra = more(&before, &after, "query") - 80_000;
-    assert!(extra <= 8, "{extra} more than four times 20000");
-    assert_eq!(family(&after, "query")["untimed"], 0);
+    let counted = more(&before, &after, "query");
+    assert!(counted <= 80_008, "{counted} counted of four times 20000");
+    daemon.counted(counted.min(80_000), 80_000);
+    let untimed = family(&after, "query")["untimed"].as_u64().unwrap();
+    assert!(untimed <= daemon.missed(&["sys_enter", "sys_exit"]), "{untimed} without a duration");
 }
 
 #[test]
@@ -155,7 +159,7 @@ fn exec_by_a_thread_that_is_not_the_first_is_timed_like_any_other() {
     let process = family(&after, "process");
     assert_eq!(process["untimed"], family(&before, "process")["untimed"], "the execve was in progress all the time");
     let seconds = process["seconds"].as_f64().unwrap() - family(&before, "process")["seconds"].as_f64().unwrap();
-    assert!(seconds < 5.0, "{seconds} s in {process}");
+    assert!(seconds < 5.0 * f64::from(slowness()), "{seconds} s in {process}");
 }
 
 /// Calls of a family that the runtime of the workload makes before the first step.
@@ -251,8 +255,10 @@ fn reuse_an_id(daemon: &Daemon) {
 #[test]
 fn short_lives_count_for_their_group_however_often_the_daemon_is_asked() {
     let daemon = shared();
-    // Two hundred processes of a few milliseconds each: some of them are born and die while the daemon adds up.
-    let workload = Workload::spawn(&["spawn", "200", "+", "getppid", "50"]);
+    // Two hundred processes of a few milliseconds each: some of them are born and die while the daemon adds up. Where
+    // they are slower, fewer are enough.
+    let children = 200 / u64::from(slowness().min(4));
+    let workload = Workload::spawn(&["spawn", &children.to_string(), "+", "getppid", "50"]);
     let name = workload.name.clone();
     let pid = workload.pid();
     while !std::path::Path::new(&format!("/proc/{pid}/stat")).exists() || alive(pid) {
@@ -263,7 +269,7 @@ fn short_lives_count_for_their_group_however_often_the_daemon_is_asked() {
     let runtime = startup_calls(&daemon, "query");
     let labels = [("group", name.as_str()), ("family", "query")];
     let count = daemon.fresh_metrics().find("monitor_syscalls_total", &labels);
-    assert_eq!(count, Some((200 * (50 + runtime) + runtime) as f64));
+    daemon.counted(count.unwrap_or(0.0) as u64, children * (50 + runtime) + runtime);
 }
 
 /// Has the process not ended yet? It stays a zombie until it is waited for.

@@ -9,7 +9,7 @@ use aya::{
     programs::loaded_programs,
 };
 
-use monitor_tests::{DEADLINE, Daemon, Workload, shared, until};
+use monitor_tests::{DEADLINE, Daemon, Workload, expected, shared, slowness, until};
 use serde_json::Value;
 
 const LOOPBACK: [&str; 2] = ["127.0.0.1", "::1"];
@@ -97,15 +97,15 @@ fn a_connect_takes_time_and_lasts_until_it_is_closed() {
     let group = client.name.clone();
     let (_, client) = account(&daemon, server, client);
     let seconds = client["connect_seconds"].as_f64().unwrap();
-    assert!(seconds > 0.0 && seconds < 1.0, "{seconds}");
+    assert!(seconds > 0.0 && seconds < f64::from(slowness()), "{seconds}");
     let buckets: Vec<u64> = client["connect_buckets"].as_array().unwrap().iter().map(number).collect();
     assert_eq!(buckets.iter().sum::<u64>(), 1);
-    // 2^30 ns is the first bound above a second; no connect on the loopback takes that long.
-    assert_eq!(buckets[12..].iter().sum::<u64>(), 0, "{buckets:?}");
+    // 2^30 ns is the first bound above a second; no connect on the loopback takes that long, unless all is emulated.
+    assert!(slowness() > 1 || buckets[12..].iter().sum::<u64>() == 0, "{buckets:?}");
     let metrics = daemon.fresh_metrics();
     let labels = [("group", group.as_str()), ("role", "client")];
     let lifetime = metrics.find("monitor_tcp_connection_duration_seconds_sum", &labels).unwrap();
-    assert!((1.2..10.0).contains(&lifetime), "{lifetime}");
+    assert!((1.2..10.0 * f64::from(slowness())).contains(&lifetime), "{lifetime}");
     let short = [("group", group.as_str()), ("role", "client"), ("le", "1")];
     assert_eq!(metrics.find("monitor_tcp_connection_duration_seconds_bucket", &short), Some(0.0));
 }
@@ -176,7 +176,10 @@ fn what_is_sent_again_is_counted_as_the_kernel_does() {
 fn a_reset_is_counted_on_both_sides() {
     let daemon = shared();
     for address in LOOPBACK {
-        let (server, _, mut client) = pair(address, &["reset"], &["wait"]);
+        // Not before the client has the connection: a connect that a reset overtakes fails.
+        let (mut server, _, mut client) = pair(address, &["wait", "+", "reset"], &["say", "up", "+", "wait"]);
+        client.line();
+        server.go();
         let server = server.finish().pid;
         until(DEADLINE, || {
             let tcp = daemon.seen(client.pid())["tcp"].clone();
@@ -202,7 +205,10 @@ fn bytes_count_for_who_moves_them_and_the_connection_for_who_accepted_it() {
     let (server, client) = account(&daemon, server, client);
     let child = daemon.ended(child)["tcp"].clone();
     let bytes = |process: &Value| (number(&process["bytes_sent"]), number(&process["bytes_received"]));
-    assert_eq!((bytes(&server), bytes(&child), bytes(&client)), ((0, 0), (4_000, 4_000), (4_000, 4_000)));
+    let moved = (4_000, 4_000);
+    // Bytes that are read as a connection closes are its owner's, whoever moved them.
+    let (accepted, moves) = if expected::has_hook("sock_send_length") { ((0, 0), moved) } else { (moved, (0, 0)) };
+    assert_eq!((bytes(&server), bytes(&child), bytes(&client)), (accepted, moves, moved));
     assert_eq!((number(&server["accepts"]), number(&child["accepts"])), (1, 0));
     assert_eq!((number(&server["closes"]["server"]), number(&child["closes"]["server"])), (1, 0));
 }
@@ -296,7 +302,9 @@ fn a_connection_older_than_the_daemon_counts_bytes_from_then_on() {
     client.go();
     let (client, server) = (client.finish().pid, server.finish().pid);
     let (server, client) = (daemon.ended(server)["tcp"].clone(), daemon.ended(client)["tcp"].clone());
-    assert_eq!((number(&client["bytes_sent"]), number(&server["bytes_received"])), (800, 800));
+    // Bytes that are read as a connection closes count for who opened it, and that nobody saw.
+    let bytes = if expected::has_hook("sock_send_length") { 800 } else { 0 };
+    assert_eq!((number(&client["bytes_sent"]), number(&server["bytes_received"])), (bytes, bytes));
     // Nobody saw how it began, so it is nobody's to be closed.
     assert_eq!((number(&client["closes"]["client"]), number(&server["closes"]["server"])), (0, 0));
 }

@@ -4,14 +4,17 @@
 mod bench;
 mod daemon;
 mod docs;
+mod json;
 mod lint;
 mod needs;
 mod project;
 mod setup;
+mod soak;
 mod step;
 mod suite;
 mod tidy;
 mod toolchain;
+mod vm;
 
 // The build script's pure half: build scripts have no tests of their own.
 #[cfg(test)]
@@ -30,10 +33,12 @@ type Command = (&'static str, &'static str, &'static str);
 
 const COMMANDS: &[Command] = &[
     ("run", "[-- ARGUMENTS]", "set up, build, and start the daemon in the foreground (root); Ctrl-C stops it"),
-    ("test", "[FILTER]", "set up, then all tests and lints; with a filter only the tests whose names contain it"),
+    ("test", suite::USAGE, "set up, then all tests and lints; with a filter only the tests whose names contain it"),
     ("build", "", "set up and build the release daemon: target/release/monitor"),
     ("setup", "", "install what building and testing need and this machine does not have, and nothing else"),
     ("bench", bench::USAGE, "what the daemon costs, compared with the bare machine (root, about 15 minutes)"),
+    ("flood", soak::FLOOD, "storms of everything on all CPUs for a minute: nothing is lost untold (root)"),
+    ("soak", soak::SOAK, "everything comes and goes for half an hour: the daemon does not grow (root)"),
     ("lint", "", "formatting, clippy for both halves, the project's own rules, generated documents, cargo-deny"),
     ("fmt", "", "format all code"),
     ("docs", "", "write the generated documents anew"),
@@ -58,18 +63,19 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         [command, rest @ ..] => (command.as_str(), rest),
     };
     let most = match command {
-        "run" | "bench" => usize::MAX,
-        "test" => 1,
+        "run" | "bench" | "test" | "flood" | "soak" => usize::MAX,
         _ => 0,
     };
     ensure!(rest.len() <= most, "`{command}` does not take {:?}\n{}", rest[most], help());
     let project = Project::here()?;
     match command {
         "run" => daemon::run(&project, rest.strip_prefix(&["--".to_owned()]).unwrap_or(rest)),
-        "test" => suite::test(&project, rest.first().map(String::as_str)),
+        "test" => suite::test(&project, &suite::Options::parse(rest)?),
         "build" => daemon::build(&project),
         "setup" => setup::setup(Purpose::Test),
         "bench" => bench::bench(&project, rest),
+        "flood" => soak::flood(&project, rest),
+        "soak" => soak::soak(&project, rest),
         "lint" => suite::lint(&project),
         "fmt" => lint::format(&project),
         "docs" => docs::write(&project),

@@ -50,6 +50,9 @@ pub(crate) const NEEDS: &[Need] = &[
     Need { package: "bpftool", proof: Program("bpftool"), why: "shows that a stopped daemon leaves nothing behind", purpose: Test },
     Need { package: "prometheus", proof: Program("prometheus"), why: "scrapes the daemon in a test", purpose: Test },
     Need { package: "prometheus", proof: Program("promtool"), why: "checks the metrics' names and format", purpose: Test },
+    Need { package: "qemu-system-x86", proof: Program("qemu-system-x86_64"), why: "runs the tests on other kernels", purpose: Test },
+    Need { package: "e2fsprogs", proof: Program("mkfs.ext4"), why: "makes the disk of those machines", purpose: Test },
+    Need { package: "xz-utils", proof: Program("xz"), why: "unpacks modules of those kernels", purpose: Test },
 ];
 
 /// What this machine has.

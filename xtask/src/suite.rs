@@ -14,6 +14,7 @@ use crate::{
     setup::setup,
     step::{Step, seconds},
     tidy,
+    vm::{self, Series},
 };
 
 /// What has been done so far.
@@ -35,14 +36,57 @@ enum Outcome {
     Left(&'static str),
 }
 
-/// All that a change has to pass. With a filter: only the tests whose names contain it.
-pub(crate) fn test(project: &Project, filter: Option<&str>) -> Result<()> {
+/// Arguments of `test`.
+pub(crate) const USAGE: &str = "[--kernel LIST] [FILTER]";
+
+/// What is to be tested.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// Only tests whose names contain it.
+    filter: Option<String>,
+    /// Only the tests of kernels, on these.
+    kernels: Option<Vec<Series>>,
+}
+
+impl Options {
+    pub(crate) fn parse(arguments: &[String]) -> Result<Self> {
+        let mut options = Self::default();
+        let mut rest = arguments.iter().map(String::as_str);
+        while let Some(argument) = rest.next() {
+            let list = argument.strip_prefix("--kernel=");
+            if argument == "--kernel" || list.is_some() {
+                let list = list.or_else(|| rest.next()).context("--kernel wants a list such as 5.10,newest")?;
+                options.kernels = Some(vm::list(list)?);
+            } else if options.filter.is_some() || argument.starts_with('-') {
+                bail!("`test` does not take {argument:?}: it takes {USAGE}");
+            } else {
+                options.filter = Some(argument.to_owned());
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// All that a change has to pass, or the part of it that was asked for.
+pub(crate) fn test(project: &Project, options: &Options) -> Result<()> {
+    let filter = options.filter.as_deref();
     let mut suite = Suite::default();
     // Without these there is nothing to test.
     if suite.phase("setup", || setup(Purpose::Test)) {
+        if let Some(kernels) = &options.kernels {
+            if suite.phase("release build", || daemon::compile(project)) {
+                suite.phase("other kernels", || vm::test(project, kernels, filter));
+            }
+            return suite.finish();
+        }
         suite.phase("unit tests", || unit_tests(project, filter));
         if suite.phase("release build", || daemon::compile(project)) {
             suite.phase("kernel tests", || kernel_tests(project, filter));
+            if filter.is_none() && vm::HERE {
+                suite.phase("other kernels", || vm::test(project, &vm::ENDS, None));
+            } else if filter.is_none() {
+                suite.left("other kernels", "the machines have x86-64 processors");
+            }
         }
         if filter.is_none() {
             suite.lints(project)?;
@@ -70,10 +114,13 @@ impl Suite {
         if lint::has_deny()? {
             self.phase("cargo-deny", || lint::deny(project));
         } else {
-            let outcome = Outcome::Left("not installed, takes minutes: cargo xtask deny");
-            self.phases.push(Phase { name: "cargo-deny", outcome, took: Duration::ZERO });
+            self.left("cargo-deny", "not installed, takes minutes: cargo xtask deny");
         }
         Ok(())
+    }
+
+    fn left(&mut self, name: &'static str, reason: &'static str) {
+        self.phases.push(Phase { name, outcome: Outcome::Left(reason), took: Duration::ZERO });
     }
 
     /// Runs a phase; whether it passed.
@@ -166,8 +213,22 @@ mod tests {
     #[test]
     fn what_was_left_out_is_said_and_is_no_failure() {
         let mut suite = Suite::default();
-        suite.phases.push(Phase { name: "deny", outcome: Outcome::Left("not installed"), took: Duration::ZERO });
+        suite.left("deny", "not installed");
         assert!(suite.finish().is_ok());
         assert!(suite.summary().contains("left    deny             not installed"), "{}", suite.summary());
+    }
+
+    #[test]
+    fn kernels_and_a_filter_are_told_apart() {
+        let parse = |text: &str| Options::parse(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        let kernels = Some(vec![Series::Of(5, 10), Series::Newest]);
+        assert_eq!(parse("").unwrap(), Options::default());
+        assert_eq!(parse("tcp").unwrap(), Options { filter: Some("tcp".into()), kernels: None });
+        for text in ["--kernel 5.10,newest tcp", "tcp --kernel=5.10,newest"] {
+            assert_eq!(parse(text).unwrap(), Options { filter: Some("tcp".into()), kernels: kernels.clone() });
+        }
+        for wrong in ["one two", "--kernel", "--kernel old", "--kernels 6.1", "-x"] {
+            assert!(parse(wrong).is_err(), "{wrong:?} was taken");
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! Loads the kernel object for the running kernel and attaches what it can: a hook that is missing costs its signal
 //! something, never the others.
 
+mod switch;
+
 use std::{
     collections::HashMap,
     fs,
@@ -127,75 +129,6 @@ impl Loaded {
     /// Does `signal` run, at least in part?
     pub fn runs(&self, signal: &str) -> bool {
         self.signals.iter().any(|report| report.signal == signal && !matches!(report.state, SignalState::Off(_)))
-    }
-
-    /// How much of the system calls is timed now.
-    pub const fn timing(&self) -> Timing {
-        self.timing
-    }
-
-    /// Times system calls in another way from now on. Calls in progress are counted without a duration where none was
-    /// timed before.
-    ///
-    /// # Errors
-    /// When the kernel refuses the program; then everything is as it was.
-    pub fn set_timing(&mut self, timing: Timing) -> Result<(), ProgramError> {
-        if timing == self.timing || !self.runs("syscalls") {
-            return Ok(());
-        }
-        // The new one first: a call that both see in between is counted once all the same, at its end.
-        if let Some(program) = timing.program() {
-            self.attach(program)?;
-        }
-        if let Some(program) = self.timing.program() {
-            self.detach(program)?;
-        }
-        // They share a hook, and its report.
-        if let Some(program) = timing.program() {
-            self.report(program, &HookState::Attached);
-        }
-        self.timing = timing;
-        Ok(())
-    }
-
-    /// Attaches a program that [`load`] has loaded, unless it is attached.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn attach(&mut self, program: Program) -> Result<(), ProgramError> {
-        // What has failed before fails again.
-        if !self.attached.contains_key(program.name) {
-            let link = tracepoint(&mut self.ebpf, program)?.attach()?;
-            self.attached.insert(program.name, Ok(link));
-            self.report(program, &HookState::Attached);
-        }
-        Ok(())
-    }
-
-    /// Detaches a program, which stays loaded. Nothing happens when it is not attached.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn detach(&mut self, program: Program) -> Result<(), ProgramError> {
-        match self.attached.remove(program.name) {
-            Some(Ok(link)) => {
-                self.report(program, &HookState::Unused("given up to keep the budget".to_owned()));
-                tracepoint(&mut self.ebpf, program)?.detach(link)
-            }
-            Some(failure) => {
-                self.attached.insert(program.name, failure);
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Keeps the reports true.
-    fn report(&mut self, program: Program, state: &HookState) {
-        let hooks = self.signals.iter_mut().flat_map(|report| &mut report.hooks);
-        for report in hooks.filter(|report| report.hook == program.attach.hook()) {
-            report.state = state.clone();
-        }
     }
 
     /// How often the kernel left a program out, because on that CPU it was running already: where programs may be
@@ -422,7 +355,7 @@ fn attach_signal(
         let state = match hook.need {
             Need::For(timing) if timing != settings.timing => {
                 if settings.may_shed && timing > settings.timing {
-                    prepare(hook.program, kernel, ebpf);
+                    switch::prepare(hook.program, kernel, ebpf);
                 }
                 continue;
             }
@@ -489,14 +422,6 @@ fn attach(program: Program, kernel: &Kernel, ebpf: &mut Ebpf) -> Result<BtfTrace
     loaded.attach()
 }
 
-/// Loads a program that may be attached later: under load there is no time for that, and maybe no right to.
-fn prepare(program: Program, kernel: &Kernel, ebpf: &mut Ebpf) {
-    let name = program.attach.hook();
-    if let Err(error) = tracepoint(ebpf, program).and_then(|loaded| loaded.load(name, &kernel.aya)) {
-        warn!(program = program.name, error = %short(&error), "cannot be used later to keep the budget");
-    }
-}
-
 fn tracepoint(ebpf: &mut Ebpf, program: Program) -> Result<&mut BtfTracePoint, ProgramError> {
     ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
 }
@@ -510,3 +435,6 @@ fn short(error: &ProgramError) -> String {
     let tail = lines[end.saturating_sub(3)..end].join(" | ");
     if tail.is_empty() { io_error.to_string() } else { format!("{io_error}: {tail}") }
 }
+
+#[cfg(test)]
+mod tests;

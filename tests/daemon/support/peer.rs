@@ -16,8 +16,9 @@ pub(in crate::daemon) struct Peer {
 
 impl Peer {
     pub(in crate::daemon) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(10)).expect("connect to the daemon");
-        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("set a time-out");
+        let stream = TcpStream::connect_timeout(&address, monitor_tests::patience(Duration::from_secs(10)))
+            .expect("connect to the daemon");
+        stream.set_read_timeout(Some(monitor_tests::patience(Duration::from_secs(20)))).expect("set a time-out");
         Self { stream, rest: Vec::new() }
     }
 

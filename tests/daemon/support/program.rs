@@ -36,7 +36,7 @@ pub(in crate::daemon) fn monitor_with(arguments: &[&str], set: impl FnOnce(&mut 
 pub(in crate::daemon) fn under(starter: &[&str], arguments: &[&str], set: impl FnOnce(&mut Command)) -> Finished {
     let mut command = Command::new("timeout");
     command
-        .args(["--signal=KILL", &PATIENCE.as_secs().to_string()])
+        .args(["--signal=KILL", &monitor_tests::patience(PATIENCE).as_secs().to_string()])
         .args(starter)
         .arg(binary())
         .args(arguments)

@@ -29,7 +29,7 @@ impl Stream {
     /// Opens it. HTTP/1.0 has no chunks, so that the lines are there as they were sent.
     pub(in crate::daemon) fn open(address: SocketAddr, query: &str, last: Option<&str>) -> Self {
         let mut stream = TcpStream::connect(address).expect("connect to the daemon");
-        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("set a time-out");
+        stream.set_read_timeout(Some(monitor_tests::patience(Duration::from_secs(20)))).expect("set a time-out");
         let last = last.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
         let request = format!("GET /api/v1/events/stream?{query} HTTP/1.0\r\nHost: monitor\r\n{last}\r\n");
         stream.write_all(request.as_bytes()).expect("the daemon takes requests");

@@ -1,0 +1,131 @@
+//! The first program of a virtual machine of `cargo xtask test --kernel`: makes the machine fit for the tests, asks the
+//! daemon's doctor, runs what `/plan` says, and reports on the console (read by `xtask/src/vm/console.rs`).
+
+#![expect(clippy::panic, clippy::expect_used, reason = "whoever started the machine sees a panic on its console")]
+
+mod setup;
+
+use std::{
+    env,
+    fs::{self, File},
+    io::Read as _,
+    os::unix::fs::OpenOptionsExt as _,
+    process::{Command, ExitCode, ExitStatus},
+    time::Instant,
+};
+
+use rustix::{
+    process::{WaitOptions, wait},
+    system::{RebootCommand, reboot},
+};
+use serde_json::Value;
+
+/// The daemon.
+const MONITOR: &str = "/work/release/monitor";
+
+fn main() -> ExitCode {
+    if std::process::id() == 1 { first() } else { work() }
+}
+
+/// As the first process: nothing but to wait for all whose parents have ended, so that they do not stay zombies.
+#[expect(clippy::zombie_processes, reason = "it is waited for by its id, among all others")]
+fn first() -> ExitCode {
+    let worker = Command::new("/init").spawn().expect("start the other half");
+    while let Ok(Some((pid, _))) = wait(WaitOptions::empty()) {
+        if u32::try_from(pid.as_raw_nonzero().get()) == Ok(worker.id()) {
+            break;
+        }
+    }
+    rustix::fs::sync();
+    panic!("the machine does not go off: {:?}", reboot(RebootCommand::PowerOff));
+}
+
+fn work() -> ExitCode {
+    setup::file_systems();
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_else(|error| panic!("read {path}: {error}"));
+    let uptime = read("/proc/uptime");
+    let uptime = uptime.split(' ').next().unwrap_or_default().to_owned();
+    println!("@@vm up {uptime} {}", read("/proc/sys/kernel/osrelease").trim());
+    setup::modules();
+    setup::disk();
+    setup::network();
+    let plan = read("/plan");
+    let mut slowness = "1";
+    doctor();
+    for line in plan.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["slowness", factor] => slowness = factor,
+            [name, program, arguments @ ..] => run(name, program, arguments, slowness),
+            _ => println!("@@vm error this is no plan: {line}"),
+        }
+    }
+    kernel_log();
+    println!("@@vm done");
+    ExitCode::SUCCESS
+}
+
+/// Prints what the kernel warned of meanwhile; `xtask` knows what of it is bad.
+fn kernel_log() {
+    let log = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg");
+    let mut log = log.expect("the kernel's log");
+    // Each read gives one record: `priority,number,microseconds,flags;text`.
+    let mut record = [0; 8192];
+    loop {
+        match log.read(&mut record) {
+            Ok(0) => return,
+            Ok(length) => {
+                let text = String::from_utf8_lossy(&record[..length]);
+                let (head, text) = text.split_once(';').unwrap_or_default();
+                let priority: u32 = head.split(',').next().and_then(|text| text.parse().ok()).unwrap_or(0);
+                // 4 is a warning, less is worse; the upper bits say who wrote it.
+                if priority & 7 <= 4 {
+                    println!("[kernel] {}", text.lines().next().unwrap_or_default());
+                }
+            }
+            // Records were overwritten before they were read.
+            Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// What the daemon can do on this kernel.
+fn doctor() {
+    let output = Command::new(MONITOR).args(["doctor", "--json"]).output().expect("start the daemon's doctor");
+    let Ok(diagnosis) = serde_json::from_slice::<Value>(&output.stdout) else {
+        return println!("@@vm error the doctor said no JSON: {}", String::from_utf8_lossy(&output.stderr).trim());
+    };
+    let text = |value: &Value| value.as_str().unwrap_or_default().replace('\n', " ");
+    for signal in diagnosis["signals"].as_array().into_iter().flatten() {
+        let reason = text(&signal["reason"]);
+        println!("@@vm signal {} {} {reason}", text(&signal["signal"]), text(&signal["state"]));
+    }
+    println!("{}", String::from_utf8_lossy(&output.stdout));
+}
+
+fn run(name: &str, program: &str, arguments: &[&str], slowness: &str) {
+    println!("@@vm run {name}");
+    let begin = Instant::now();
+    let status = Command::new(program)
+        .args(arguments)
+        .stdin(File::open("/dev/null").expect("the null device"))
+        .env_clear()
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin:/work/bin")
+        .env("HOME", "/root")
+        // Lets a stable compiler's test harness tell how long each test took.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("MONITOR_BIN", MONITOR)
+        .env("TEST_SLOWNESS", slowness)
+        .envs(env::var("RUST_BACKTRACE").map(|value| ("RUST_BACKTRACE", value)))
+        .current_dir("/work")
+        .status();
+    let code = status.map_or(127, code);
+    println!("@@vm exit {name} {code} {:.1}", begin.elapsed().as_secs_f64());
+}
+
+/// As a shell tells it.
+fn code(status: ExitStatus) -> i32 {
+    use std::os::unix::process::ExitStatusExt as _;
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(255)
+}
