@@ -15,6 +15,7 @@ mod life;
 mod net;
 mod storm;
 mod watchdog;
+mod ways;
 
 use std::{
     env,
@@ -63,6 +64,7 @@ fn basic(name: &str, words: &[&str], after: &[&str]) -> bool {
         ("stat-missing", [count]) => calls::stat_missing(number(count)),
         ("fsync-nothing", [count]) => calls::fsync_nothing(number(count)),
         ("sleep", [milliseconds]) => calls::sleep(number(milliseconds)),
+        ("exit-while-reading", []) => calls::exit_while_reading(),
         ("threads", [threads, count]) => calls::threads(number(threads), number(count)),
         ("exec", []) => image::exec(after),
         ("exec-from-thread", []) => image::exec_from_thread(after),
