@@ -32,7 +32,7 @@ mod tables;
 mod workload;
 
 pub use daemon::{Daemon, Shared, binary, shared};
-pub use deadline::{DEADLINE, until};
+pub use deadline::{DEADLINE, alone, until};
 pub use disk::Disk;
 pub use flood::{flood, flood_of_execs};
 pub use guard::Guard;
