@@ -34,7 +34,7 @@ mod tables;
 mod workload;
 
 pub use daemon::{Daemon, Shared, binary, shared};
-pub use deadline::{DEADLINE, patience, slowness, until};
+pub use deadline::{DEADLINE, alone, patience, slowness, until};
 pub use disk::Disk;
 pub use flood::{flood, flood_of_execs};
 pub use guard::Guard;

@@ -158,9 +158,11 @@ fn anything(seed: u64) -> Snapshot {
 /// The same line, or one with the same number: `std` and `zmij` both write the fewest digits that give the number back,
 /// and differ in the last one where two are equally near.
 fn same(our: &str, their: &str) -> bool {
-    let split =
-        |line: &str| line.rsplit_once(' ').and_then(|(name, value)| Some((name.to_owned(), value.parse().ok()?)));
-    let (ours, theirs): (Option<(String, f64)>, Option<(String, f64)>) = (split(our), split(their));
+    let split = |line: &str| -> Option<(String, f64)> {
+        let (name, value) = line.rsplit_once(' ')?;
+        Some((name.to_owned(), value.parse().ok()?))
+    };
+    let (ours, theirs) = (split(our), split(their));
     our == their || (ours.is_some() && ours == theirs && our.len() == their.len())
 }
 
