@@ -35,6 +35,10 @@ pub struct Knobs {
     pub telemetry_wake: u64,
     /// Which signals run: bit `SIGNAL_*`.
     pub signals: u64,
+    /// 1 when it may come to it that not every call is timed.
+    pub pacing: u64,
+    /// Ticks (jiffies) in a window of [`crate::signals::syscalls::Pace`], as a power of two.
+    pub pace_shift: u64,
 }
 
 /// Bit of the syscalls signal in [`Knobs::signals`].

@@ -1,6 +1,6 @@
 //! Every bound of the kernel side, with its reason. Each has a loss counter in [`crate::loss`].
 
-/// Entries of the thread table, indexed by the low bits of the thread id: 16 bytes each, 1 MiB in all. Two live threads
+/// Entries of the thread table, indexed by the low bits of the thread id: 64 bytes each, 4 MiB in all. Two live threads
 /// that share the low bits push each other out; that costs a hash look-up and one call's duration, and is counted.
 pub const THREADS: u32 = 1 << 16;
 
@@ -36,9 +36,10 @@ pub const SYSCALL_ERRORS: u32 = 32_768;
 /// Pairs of process and listening port.
 pub const TCP_ACCEPTS: u32 = 8_192;
 
-/// Bytes of the ring that carries what security rules need. Nothing else may fill it. The largest record takes 72 KiB,
-/// the smallest exec 8 KiB: room for a thousand. It counts twice in the daemon's resident memory, because a ring is
-/// mapped twice, end to end.
+/// Bytes of the ring that carries what security rules need. Nothing else may fill it. A record is as long as what it
+/// tells, about 1 KiB with most environments: room for eight thousand execs. Only what is longer than 4 KiB of arguments
+/// or 16 KiB of environment takes 68 KiB. The ring counts twice in the daemon's resident memory, because it is mapped
+/// twice, end to end.
 pub const SECURITY_RING: u32 = 8 << 20;
 /// Bytes of the ring for everything else: births and deaths of 3,000 processes.
 pub const TELEMETRY_RING: u32 = 1 << 20;
@@ -51,3 +52,5 @@ pub const NAME: usize = 256;
 pub const PATH_DEPTH: u32 = 40;
 /// Most bytes of arguments that are copied at exec; the true length is always told.
 pub const ARGS: usize = 32 << 10;
+/// Most bytes of environment that are copied at exec.
+pub const ENVIRONMENT: usize = 32 << 10;

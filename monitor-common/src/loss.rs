@@ -54,6 +54,10 @@ losses! {
     BlockErrors = 11, "block_io", "errors_full";
     /// Arguments or environment of a new program could not be read at all.
     ExecArgs = 12, "exec", "arguments_unreadable";
+    /// The kernel did not let a closed socket's entry be removed: its room is taken until the address is used again.
+    SocketsLocked = 13, "tcp", "sockets_locked";
+    /// The same for a completed block request.
+    BlockRequestsLocked = 14, "block_io", "requests_locked";
 }
 
 /// Number of counters.

@@ -156,6 +156,7 @@ offsets! {
     tcp_bytes_sent = "tcp_sock" ["bytes_sent"];
     tcp_bytes_retrans = "tcp_sock" ["bytes_retrans"];
     tcp_bytes_received = "tcp_sock" ["bytes_received"];
+    mptcp_first = "mptcp_sock" ["first"];
     skb_cb = "sk_buff" ["cb"];
     tcp_skb_gso_segs = "tcp_skb_cb" ["tcp_gso_segs"];
 

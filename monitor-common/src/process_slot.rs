@@ -7,6 +7,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::signals::syscalls::Pace;
+
 /// Nobody's.
 pub const FREE: u32 = 0;
 /// Taken by a living process.
@@ -50,8 +52,15 @@ pub struct ThreadEntry {
     pub tid: u32,
     /// Its process's slot, or `SLOT_IGNORED`.
     pub slot: u16,
-    /// Index into the call table ([`crate::signals::syscalls::call_index`]) of the call in progress.
+    /// Index into the call table ([`crate::signals::syscalls::call_index`]) of the call in progress, in the lower
+    /// [`CALL_BITS`](crate::signals::syscalls::CALL_BITS); above them how many others it is timed for.
     pub call: u16,
-    /// When it was entered (`CLOCK_MONOTONIC`, nanoseconds); 0: no call in progress.
+    /// When it was entered (`CLOCK_MONOTONIC`, nanoseconds); 0: no call in progress;
+    /// [`ENTERED_SKIPPED`](crate::signals::syscalls::ENTERED_SKIPPED): one that is not timed.
     pub entered_ns: u64,
+    /// Which of its next calls are timed.
+    pub pace: Pace,
 }
+
+/// One cache line: a second one would cost more than all the rest.
+const _: () = assert!(size_of::<ThreadEntry>() == 64);

@@ -3,7 +3,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Number of the layout described in this crate. Raised with each change that an older daemon would misread.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Which ring a record travels in; also the index of its sequence counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,31 +28,28 @@ impl Ring {
     }
 }
 
-/// What a record is. Numbers are never reused.
+/// What a record is. Numbers are never reused: 1 to 3 were execs of fixed sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Kind {
-    /// [`crate::signals::exec::ExecRecord`], small.
-    ExecSmall = 1,
-    /// The same with room for longer arguments and environment.
-    ExecMedium = 2,
-    /// The same with the most room there is.
-    ExecLarge = 3,
     /// [`crate::signals::process::ForkRecord`].
     Fork = 4,
     /// [`crate::signals::process::ExitRecord`].
     Exit = 5,
+    /// [`crate::signals::exec::ExecHead`] and what follows it, as long as it is.
+    Exec = 6,
+    /// [`crate::signals::exec::ExecLong`].
+    ExecLong = 7,
 }
 
 impl Kind {
     /// The kind with this number, if there is one.
     pub const fn from_number(number: u16) -> Option<Self> {
         Some(match number {
-            1 => Self::ExecSmall,
-            2 => Self::ExecMedium,
-            3 => Self::ExecLarge,
             4 => Self::Fork,
             5 => Self::Exit,
+            6 => Self::Exec,
+            7 => Self::ExecLong,
             _ => return None,
         })
     }

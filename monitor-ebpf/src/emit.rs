@@ -34,15 +34,21 @@ pub(crate) fn lost(loss: Loss) {
     }
 }
 
-/// Room for one record, or the loss counted.
+/// Takes the next number, for a record that is about to be written. Before there is room: a record that finds the ring
+/// full leaves a gap.
 #[inline(always)]
-pub(crate) fn reserve<T: 'static>(ring: Ring, loss: Loss) -> Option<RingBufEntry<T>> {
-    const { assert!(align_of::<T>() <= 8, "the ring aligns to 8 bytes") };
-    // The number is taken before the room is asked for: a record that finds the ring full leaves a gap.
+pub(crate) fn number(ring: Ring) {
     if let Some(sequence) = SEQUENCES.get_ptr_mut(ring as u32) {
         // SAFETY: this CPU's own entry.
         unsafe { crate::atomic::add(sequence, 1) };
     }
+}
+
+/// Room for one record, or the loss counted.
+#[inline(always)]
+pub(crate) fn reserve<T: 'static>(ring: Ring, loss: Loss) -> Option<RingBufEntry<T>> {
+    const { assert!(align_of::<T>() <= 8, "the ring aligns to 8 bytes") };
+    number(ring);
     let entry = match ring {
         Ring::Security => SECURITY.reserve::<T>(0),
         Ring::Telemetry => TELEMETRY.reserve::<T>(0),
@@ -53,7 +59,20 @@ pub(crate) fn reserve<T: 'static>(ring: Ring, loss: Loss) -> Option<RingBufEntry
     entry
 }
 
-/// The header of a record for which room was just reserved.
+/// Copies a record that has been put together elsewhere, as long as it is; or the loss counted.
+#[inline(always)]
+pub(crate) fn output(ring: Ring, loss: Loss, record: &[u8]) {
+    let flags = wakeup(ring, record.len(), true);
+    let result = match ring {
+        Ring::Security => SECURITY.output::<[u8]>(record, flags),
+        Ring::Telemetry => TELEMETRY.output::<[u8]>(record, flags),
+    };
+    if result.is_err() {
+        lost(loss);
+    }
+}
+
+/// The header of a record that has its number.
 #[inline(always)]
 pub(crate) fn header(ring: Ring, kind: Kind) -> Header {
     let sequence = SEQUENCES.get(ring as u32).copied().unwrap_or(0);
@@ -68,15 +87,24 @@ pub(crate) fn header(ring: Ring, kind: Kind) -> Header {
     }
 }
 
-/// Flags to submit a record of `size` bytes with. The daemon looks every few milliseconds by itself, and waking it
-/// costs more than all else an event costs (3 to 4 µs on a virtual machine): it is woken only by the record that makes
-/// the backlog cross the mark.
+/// Flags to submit a record of `size` bytes with, whose room has been reserved.
 #[inline(always)]
-pub(crate) fn wakeup(ring: Ring, size: usize) -> u64 {
+pub(crate) fn submission(ring: Ring, size: usize) -> u64 {
+    wakeup(ring, size, false)
+}
+
+/// Flags for a record of `size` bytes, which is in the ring already or not yet. The daemon looks every few milliseconds
+/// by itself, and waking it costs more than all else an event costs (3 to 4 µs on a virtual machine): it is woken only by
+/// the record that makes the backlog cross the mark.
+#[inline(always)]
+fn wakeup(ring: Ring, size: usize, not_yet: bool) -> u64 {
     let (waiting, mark) = match ring {
         Ring::Security => (SECURITY.query(u64::from(BPF_RB_AVAIL_DATA)), knob!(security_wake)),
         Ring::Telemetry => (TELEMETRY.query(u64::from(BPF_RB_AVAIL_DATA)), knob!(telemetry_wake)),
     };
-    let crossed = waiting >= mark && waiting < mark + size as u64 + 8;
+    // With its length in front of it and rounded up.
+    let size = (size as u64 + 15) & !7;
+    let waiting = if not_yet { waiting + size } else { waiting };
+    let crossed = waiting >= mark && waiting < mark + size;
     u64::from(if crossed { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP })
 }

@@ -14,6 +14,7 @@
 
 mod atomic;
 mod emit;
+mod hash;
 mod kernel;
 mod settings;
 mod signals;

@@ -28,6 +28,8 @@ pub(crate) static KNOBS: Knobs = Knobs {
     security_wake: 0,
     telemetry_wake: 0,
     signals: 0,
+    pacing: 0,
+    pace_shift: 0,
 };
 
 /// Offsets of kernel fields.
@@ -69,4 +71,4 @@ pub(crate) fn call_flags(index: u32) -> u8 {
 }
 
 const _: () = assert!(CALLS.is_power_of_two());
-const _: () = assert!(size_of::<FamilyStats>() == 72);
+const _: () = assert!(size_of::<FamilyStats>() == 80);

@@ -17,6 +17,7 @@ use crate::{
     emit::lost,
     kernel::{read::Object, task},
     settings::knob,
+    signals::pace,
 };
 
 /// `BPF_F_MMAPABLE`: the daemon reads the array without a system call.
@@ -75,6 +76,9 @@ pub(crate) unsafe fn adopt(entry: *mut ThreadEntry, tid: u32) -> u16 {
             (*entry).tid = tid;
             (*entry).call = 0;
             (*entry).entered_ns = 0;
+        }
+        if knob!(pacing) != 0 {
+            pace::reset(&raw mut (*entry).pace, tid);
         }
         (*entry).slot = slot;
     }

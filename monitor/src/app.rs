@@ -28,6 +28,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     bpf::BpfError,
+    budget::Board,
     cli::Exit,
     config::{Config, Loaded, Output},
     detect::RuleSettings,
@@ -46,6 +47,9 @@ pub use reload::Reloads;
 const QUERIES: usize = 64;
 /// Priority of the observing thread (nice(2)); ordinary is 0, first is -20.
 const OBSERVER_NICE: i32 = -10;
+/// Priority of the HTTP server's threads. A machine that is saturated is the one that somebody looks at; with the priority
+/// of what saturates it, each step of an answer waits for its turn.
+const HTTP_NICE: i32 = OBSERVER_NICE;
 /// How long waiting events have to get out at the end.
 const LAST_EVENTS: Duration = Duration::from_millis(300);
 
@@ -86,6 +90,7 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("monitor-http")
+        .on_thread_start(prefer_http)
         .enable_all()
         .build()
         .context("start the threads of the HTTP server")
@@ -104,6 +109,7 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
     let (stop, stopping) = watch::channel(false);
     let (queries, asked) = mpsc::channel(QUERIES);
     let signals = api::signals(&config, kernel.as_ref());
+    let board = Arc::new(Board::default());
     let parts = Parts {
         config: config.clone(),
         rules,
@@ -111,6 +117,7 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
         store: Arc::clone(&store),
         sink: Arc::clone(&sink),
         reloads: Arc::clone(&reloads),
+        board: Arc::clone(&board),
         heartbeat: Arc::clone(&heartbeat),
     };
     let pipeline = {
@@ -125,7 +132,7 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
             .context("start the observing thread")
             .map_err(failed)?
     };
-    let api = Arc::new(Api::new(queries.clone(), Arc::clone(&store), Arc::clone(&heartbeat), reload, signals));
+    let api = Arc::new(Api::new(queries.clone(), Arc::clone(&store), Arc::clone(&heartbeat), reload, signals, board));
     let state = http::State::new(api, http_options(&config)).map_err(failed)?;
     let reloader = Reloader {
         started: loaded.clone(),
@@ -149,6 +156,14 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
     result.map_err(failed)
 }
 
+fn prefer_http() {
+    // Only what these threads do for a peer runs at it, and that is bounded: two of them, one collection at a time,
+    // connections, answers in flight. Without the capability they wait their turn.
+    if let Err(error) = sys::prefer_this_thread(HTTP_NICE) {
+        debug!(%error, "the threads of the HTTP server keep their ordinary priority (CAP_SYS_NICE is missing)");
+    }
+}
+
 /// Everything that moves into the observing thread.
 struct Parts {
     config: Config,
@@ -157,13 +172,14 @@ struct Parts {
     store: Arc<Store>,
     sink: Arc<Sink>,
     reloads: Arc<Reloads>,
+    board: Arc<Board>,
     heartbeat: Arc<AtomicU64>,
 }
 
 impl Parts {
     fn run(mut self, queries: mpsc::Receiver<observer::Query>, stopping: watch::Receiver<bool>) -> anyhow::Result<()> {
         // A full ring is a loss: this thread, and only it, is served before ordinary work.
-        if let Err(error) = rustix::process::setpriority_process(None, OBSERVER_NICE) {
+        if let Err(error) = sys::prefer_this_thread(OBSERVER_NICE) {
             debug!(%error, "the observing thread keeps its ordinary priority (CAP_SYS_NICE is missing)");
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -171,10 +187,10 @@ impl Parts {
             if let Some(kernel) = &mut self.kernel {
                 follow_kernel_log(kernel);
             }
-            let health = Health::new(self.reloads);
+            let health = Health::new(self.reloads, self.config.budget.measured());
             let config = Box::new(self.config);
-            let observer =
-                Observer::new(config, &self.rules, self.kernel, self.store, self.sink, health, self.heartbeat);
+            let (store, sink, board) = (self.store, self.sink, self.board);
+            let observer = Observer::new(config, &self.rules, self.kernel, store, sink, health, board, self.heartbeat);
             observer.run(queries, stopping).await;
         });
         Ok(())

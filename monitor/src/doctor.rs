@@ -106,7 +106,7 @@ impl Layout {
 /// Looks at everything. `settings.signals` should name all signals: a doctor does not spare what is switched off.
 pub fn diagnose(btf: &std::path::Path, disabled: &[String], settings: &Settings) -> Diagnosis {
     let mut checks = vec![pid_namespace(), cgroups()];
-    let result = Kernel::look(btf, disabled).and_then(|kernel| Ok((loader::load(&kernel, settings)?, kernel)));
+    let result = Kernel::look(btf, disabled).and_then(|mut kernel| Ok((loader::load(&mut kernel, settings)?, kernel)));
     let (signals, layout) = match result {
         Ok((loaded, kernel)) => {
             checks.extend(of_kernel(&loaded, &kernel));
@@ -291,6 +291,8 @@ pub fn run(json: bool, config: &Config, console: &mut Console<'_>) -> ExitCode {
     let settings = Settings {
         // All of them: a doctor does not spare what is switched off.
         signals: SIGNALS.iter().map(|signal| signal.name).collect(),
+        timing: config.syscalls.timing,
+        may_shed: config.budget.measured().is_some(),
         slots: config.processes.slots,
         security_ring: u32::try_from(config.kernel.security_ring).unwrap_or(u32::MAX),
         telemetry_ring: u32::try_from(config.kernel.telemetry_ring).unwrap_or(u32::MAX),

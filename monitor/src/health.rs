@@ -15,6 +15,7 @@ use tracing::debug;
 
 use crate::{
     app::Reloads,
+    budget::Cost,
     cli,
     events::{BootClock, Subject},
     metrics::{Families, Kind, Metric},
@@ -68,7 +69,8 @@ static RUN_SECONDS: Metric = Metric {
 };
 static MEASURED: Metric = Metric {
     name: "monitor_ebpf_measured_seconds_total",
-    help: "How long kernel programs were measured: one second of each minute, because measuring slows them down.",
+    help: "How long kernel programs were measured: one second of each minute, because measuring slows them down; where \
+           there is a budget, at most an eighth of the time.",
     kind: Kind::Counter,
     labels: &[],
 };
@@ -103,8 +105,17 @@ pub const METRICS: &[&Metric] = &[
 
 /// How long the kernel programs are measured …
 const WINDOW: Duration = Duration::from_secs(1);
-/// … in each of these.
+/// … in each of these, where there is no budget to keep.
 const EVERY: Duration = Duration::from_secs(60);
+/// Where there is one: at most so long …
+const BUDGET_WINDOW: Duration = Duration::from_millis(250);
+/// … and at most this part of the time between two measurements, because measuring slows programs down.
+const BUDGET_PART: u32 = 8;
+
+/// How often is measured, and for how long.
+fn windows(budget: Option<Duration>) -> (Duration, Duration) {
+    budget.map_or((EVERY, WINDOW), |every| (every, BUDGET_WINDOW.min(every / BUDGET_PART)))
+}
 
 /// A kernel program's measured runs.
 struct ProgramCost {
@@ -118,6 +129,12 @@ pub struct Health {
     /// Open while the kernel measures.
     measuring: Option<(OwnedFd, Instant)>,
     next: Instant,
+    every: Duration,
+    window: Duration,
+    /// Run time of all programs when the window began.
+    before: Duration,
+    /// CPU time of the daemon, and when that was.
+    own: (Duration, Instant),
     measured: Duration,
     programs: Vec<ProgramCost>,
     refused: bool,
@@ -125,11 +142,17 @@ pub struct Health {
 }
 
 impl Health {
-    /// Nothing measured yet.
-    pub fn new(reloads: Arc<Reloads>) -> Self {
+    /// Nothing measured yet. `budget`: the time between two measurements, where there is a budget to keep.
+    pub fn new(reloads: Arc<Reloads>, budget: Option<Duration>) -> Self {
+        let (every, window) = windows(budget);
         Self {
             measuring: None,
-            next: Instant::now(),
+            // What the start cost is not what the daemon costs.
+            next: Instant::now() + budget.unwrap_or_default(),
+            every,
+            window,
+            before: Duration::ZERO,
+            own: (own_time(), Instant::now()),
             measured: Duration::ZERO,
             programs: Vec::new(),
             refused: false,
@@ -137,29 +160,62 @@ impl Health {
         }
     }
 
-    /// Opens and closes the windows of measurement. Call it every second or so.
-    pub fn step(&mut self, kernel: Option<&KernelSide>) {
-        let Some(kernel) = kernel else { return };
+    /// Measures as often as this budget needs from now on.
+    pub fn set_budget(&mut self, budget: Option<Duration>) {
+        (self.every, self.window) = windows(budget);
+        self.next = self.next.min(Instant::now() + self.every);
+    }
+
+    /// Opens and closes the windows of measurement. Call it often. Returns the cost at the end of each window.
+    ///
+    /// The kernel's measurement contains its own two clock readings and lacks the call of the program: the two cost about
+    /// the same, so that it is taken as it is.
+    pub fn step(&mut self, kernel: Option<&KernelSide>) -> Option<Cost> {
+        let now = Instant::now();
         match self.measuring.take() {
-            Some((fd, since)) if since.elapsed() < WINDOW => self.measuring = Some((fd, since)),
+            Some((fd, since)) if since.elapsed() < self.window => {
+                self.measuring = Some((fd, since));
+                None
+            }
             Some((fd, since)) => {
                 drop(fd);
-                self.measured += since.elapsed();
-                self.read(kernel);
+                let length = since.elapsed();
+                self.measured += length;
+                self.read(kernel?);
+                let share = self.run_time().saturating_sub(self.before).as_secs_f64() / length.as_secs_f64();
+                Some(Cost { kernel: Some(share), daemon: self.own_share(now) })
             }
-            None if Instant::now() >= self.next && !self.refused => {
-                self.next = Instant::now() + EVERY;
+            None if now < self.next => None,
+            None => {
+                self.next = now + self.every;
+                let Some(kernel) = kernel.filter(|_| !self.refused) else {
+                    return Some(Cost { kernel: None, daemon: self.own_share(now) });
+                };
+                self.read(kernel);
+                self.before = self.run_time();
                 match enable_stats(Stats::RunTime) {
-                    Ok(fd) => self.measuring = Some((fd, Instant::now())),
+                    Ok(fd) => self.measuring = Some((fd, now)),
                     Err(error) => {
                         // Linux before 5.8, or CAP_SYS_ADMIN is missing.
                         debug!(%error, "the kernel does not measure its programs for us");
                         self.refused = true;
                     }
                 }
+                None
             }
-            None => {}
         }
+    }
+
+    /// Run time of all programs so far, as far as it was measured.
+    fn run_time(&self) -> Duration {
+        self.programs.iter().map(|program| program.time).sum()
+    }
+
+    /// The daemon's own CPU time since the last call, as a share of one CPU.
+    fn own_share(&mut self, now: Instant) -> f64 {
+        let (before, since) = std::mem::replace(&mut self.own, (own_time(), now));
+        let passed = now.duration_since(since).as_secs_f64();
+        if passed > 0.0 { self.own.0.saturating_sub(before).as_secs_f64() / passed } else { 0.0 }
     }
 
     fn read(&mut self, kernel: &KernelSide) {
@@ -214,6 +270,13 @@ impl Health {
             ..Subject::default()
         }
     }
+}
+
+/// CPU time of all threads of the daemon.
+fn own_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let part = |value: i64| u64::try_from(value).unwrap_or(0);
+    Duration::from_secs(part(time.tv_sec)) + Duration::from_nanos(part(time.tv_nsec))
 }
 
 /// The numbers of /proc/self/stat that matter here (proc(5)).

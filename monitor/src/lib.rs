@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod bpf;
+pub mod budget;
 pub mod cli;
 pub mod config;
 pub mod detect;

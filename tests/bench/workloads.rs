@@ -1,34 +1,50 @@
 //! The workloads. Each is run in chunks, and the chunk at the 20th percentile speaks for the run: on a shared machine
-//! the slower ones tell about the neighbours, and the fastest is an accident.
+//! the slower ones tell about the neighbours, and the fastest is an accident. CPU time is that of all chunks.
 
 use std::{
     fs::File,
-    io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
-    process::Command,
-    thread,
+    path::Path,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
-use rustix::net::sockopt::set_socket_linger;
 
-/// A program that does nothing, to be found on every Linux.
-const TRUE: &str = "/bin/true";
+use super::{crowd, life, net};
 
-/// Nanoseconds an operation of the workload called `name`.
-pub(super) fn run(name: &str) -> Result<f64> {
+/// Longest time of one run: an observer may be a hundred times as slow as none.
+const MOST: Duration = Duration::from_millis(700);
+
+/// Nanoseconds an operation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Cost {
+    /// By the clock.
+    pub(super) clock: f64,
+    /// CPU time of this process and of its children that have ended, where it can be told.
+    pub(super) cpu: Option<f64>,
+}
+
+/// Runs the workload called `name`.
+pub(super) fn run(name: &str, directory: &Path) -> Result<Cost> {
     match name {
         "getppid" => getppid(),
         "read+write" => read_write(),
         "open+close" => open_close(),
-        "fork+exec" => fork_exec(),
-        "tcp" => tcp(),
-        _ => bail!("no workload {name:?}"),
+        "fork+exec" => life::fork_exec(),
+        "fork" => life::fork(),
+        "find" => life::find(),
+        "build" => life::build(directory),
+        "fio" => life::fio(directory),
+        "tcp" => net::connections(),
+        "ping-pong" => net::ping_pong(),
+        "bulk" => net::bulk(),
+        _ => match name.strip_prefix("crowd-") {
+            Some(processes) => crowd::run(processes.parse().context("the number of processes")?),
+            None => bail!("no workload {name:?}"),
+        },
     }
 }
 
-fn getppid() -> Result<f64> {
+fn getppid() -> Result<Cost> {
     chunks(300, 1_000, || {
         std::hint::black_box(rustix::process::getppid());
         Ok(())
@@ -36,7 +52,7 @@ fn getppid() -> Result<f64> {
 }
 
 /// One byte from /dev/zero to /dev/null: two system calls.
-fn read_write() -> Result<f64> {
+fn read_write() -> Result<Cost> {
     let (source, sink) = (File::open("/dev/zero")?, File::options().write(true).open("/dev/null")?);
     let mut byte = [0];
     chunks(300, 500, || {
@@ -46,64 +62,61 @@ fn read_write() -> Result<f64> {
     })
 }
 
-fn open_close() -> Result<f64> {
+fn open_close() -> Result<Cost> {
     chunks(200, 300, || {
-        File::open(TRUE)?;
+        File::open(life::TRUE)?;
         Ok(())
     })
 }
 
-fn fork_exec() -> Result<f64> {
-    chunks(30, 12, || {
-        let status = Command::new(TRUE).env_clear().status().context("start /bin/true")?;
-        if status.success() { Ok(()) } else { bail!("{TRUE}: {status}") }
-    })
-}
-
-/// Connect, one byte there and back, reset: no connection is left waiting, so that ports do not run out.
-fn tcp() -> Result<f64> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?;
-    thread::scope(|scope| {
-        scope.spawn(|| serve(&listener));
-        let result = chunks(100, 40, || {
-            let mut peer = TcpStream::connect(address)?;
-            let mut byte = [1];
-            peer.write_all(&byte)?;
-            peer.read_exact(&mut byte)?;
-            set_socket_linger(&peer, Some(Duration::ZERO))?;
-            Ok(())
-        });
-        // A connection without a byte ends the server.
-        drop(TcpStream::connect(address));
-        result
-    })
-}
-
-/// Sends each connection its first byte back, until one has none.
-fn serve(listener: &TcpListener) {
-    let mut byte = [0];
-    while let Ok((mut peer, _)) = listener.accept() {
-        if peer.read_exact(&mut byte).is_err() || peer.write_all(&byte).is_err() {
-            return;
-        }
-    }
-}
-
-/// The 20th percentile of `count` chunks of `size` operations, in nanoseconds an operation. A tenth is run before, to
-/// warm caches and the observer's tables.
-fn chunks(count: usize, size: usize, mut operation: impl FnMut() -> Result<()>) -> Result<f64> {
-    let mut times = Vec::with_capacity(count);
-    for chunk in 0..count + count / 10 {
+/// The cost of `count` chunks of `size` operations, or of as many as there is time for. A tenth is run before, to warm
+/// caches and the observer's tables.
+pub(super) fn chunks(count: usize, size: usize, mut operation: impl FnMut() -> Result<()>) -> Result<Cost> {
+    let mut chunk = || {
         let begin = Instant::now();
-        for _ in 0..size {
-            operation()?;
-        }
-        if chunk >= count / 10 {
-            times.push(begin.elapsed());
+        (0..size).try_for_each(|_| operation())?;
+        anyhow::Ok(begin.elapsed())
+    };
+    let begin = Instant::now();
+    // What is done only once is too long for that.
+    for _ in 0..if count > 1 { count.div_ceil(10) } else { 0 } {
+        chunk()?;
+        if begin.elapsed() > MOST / 10 {
+            break;
         }
     }
-    times.sort_unstable();
-    let chosen = times.get(count / 5).context("no chunks")?;
-    Ok(chosen.as_nanos() as f64 / size as f64)
+    let (begin, before) = (Instant::now(), cpu_time()?);
+    let mut times = Vec::with_capacity(count);
+    while times.len() < count && (times.is_empty() || begin.elapsed() < MOST) {
+        times.push(chunk()?);
+    }
+    let cpu = cpu_time()? - before;
+    Ok(Cost {
+        clock: percentile(&mut times, 20)?.as_nanos() as f64 / size as f64,
+        cpu: Some(cpu.as_nanos() as f64 / (times.len() * size) as f64),
+    })
+}
+
+/// The value that so many in a hundred stay below.
+pub(super) fn percentile<T: Ord + Copy>(values: &mut [T], percent: usize) -> Result<T> {
+    values.sort_unstable();
+    values.get(values.len() * percent / 100).copied().context("nothing was measured")
+}
+
+/// CPU time of this process, its threads, and its children that have been waited for.
+pub(super) fn cpu_time() -> Result<Duration> {
+    let mut total = Duration::ZERO;
+    for who in [libc::RUSAGE_SELF, libc::RUSAGE_CHILDREN] {
+        // SAFETY: a struct of integers, for which all zeroes is a value.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: the pointer is to a live struct of the right type.
+        if unsafe { libc::getrusage(who, &raw mut usage) } != 0 {
+            return Err(std::io::Error::last_os_error()).context("getrusage");
+        }
+        for time in [usage.ru_utime, usage.ru_stime] {
+            total += Duration::from_secs(time.tv_sec.unsigned_abs());
+            total += Duration::from_micros(time.tv_usec.unsigned_abs());
+        }
+    }
+    Ok(total)
 }

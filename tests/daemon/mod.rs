@@ -11,6 +11,7 @@
 mod support;
 
 mod alerts;
+mod budget;
 mod configuration;
 mod doctor;
 mod groups;
@@ -22,5 +23,6 @@ mod peers;
 mod privileges;
 mod reload;
 mod rules;
+mod scrape;
 mod service;
 mod sink;

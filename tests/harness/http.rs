@@ -34,12 +34,13 @@ impl Response {
     }
 }
 
-/// `GET path`.
+/// `GET path`, for an answer that nobody had before: tests compare with what they have just done, however busy the daemon
+/// is.
 ///
 /// # Errors
 /// When nobody answers, or not in HTTP.
 pub fn get(address: SocketAddr, path: &str) -> std::io::Result<Response> {
-    request(address, "GET", path, &[])
+    request(address, "GET", path, &[("Cache-Control", "no-cache")])
 }
 
 /// Any request without a body.

@@ -83,18 +83,25 @@ fn a_file_counts_for_the_disk_that_it_is_on() {
         panic!("{} is not on a disk: build in a directory that is on one (CARGO_TARGET_DIR)", path.display());
     };
     let steps = ["write-direct", "0", "40", "+", "read-direct", "0", "20"];
-    let before = told_as_lost(&daemon.fresh_metrics());
+    let (lost, merged) = (told_as_lost(&daemon.fresh_metrics()), merged(&disk));
     let (process, _, wall) = requests(&daemon, path.to_str().unwrap(), &steps);
     let (writes, written, time) = of_device(&process, &disk, "write");
-    // The whole machine uses this disk. Once, under load, one write of forty was missing here, and why is not known; the
-    // kernel may leave a program out that already runs. A request is counted, or it is told as lost.
-    let lost = told_as_lost(&daemon.fresh_metrics()) - before;
-    assert!(writes <= 40 && writes + lost >= 40, "{writes} counted, {lost} told as lost; {disk}: {process}");
-    assert_eq!(written, writes * BLOCK);
+    // The whole machine uses this disk. A write that waits beside another's may be made one request with it, which is the
+    // other's then, or has more bytes than ours; the kernel counts how often. What the programs miss, they tell.
+    let (lost, merged) = (told_as_lost(&daemon.fresh_metrics()) - lost, self::merged(&disk) - merged);
+    let told = format!("{writes} counted, {lost} told as lost, {merged} merged; {disk}: {process}");
+    assert!(writes <= 40 && writes + lost + merged >= 40, "{told}");
+    assert!(written == writes * BLOCK || (merged > 0 && written > writes * BLOCK), "{told}");
     assert!(time > 0.0 && time <= wall);
     let (reads, read, _) = of_device(&process, &disk, "read");
     // Reading the program itself may take requests, too.
     assert!(reads >= 20 && read >= 20 * BLOCK, "{reads} {read}");
+}
+
+/// Writes that the kernel made one with another's request to this disk (Documentation/admin-guide/iostats.rst, field 6).
+fn merged(disk: &str) -> u64 {
+    let text = fs::read_to_string(format!("/sys/block/{disk}/stat")).unwrap();
+    text.split_whitespace().nth(5).unwrap().parse().unwrap()
 }
 
 /// Name of the whole disk that a file is on.

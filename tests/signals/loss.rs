@@ -94,6 +94,43 @@ fn a_storm_that_the_daemon_sleeps_through_is_received_or_counted() {
 }
 
 #[test]
+fn a_storm_of_execs_that_the_daemon_sleeps_through_is_received_in_full() {
+    // With an environment of 400 bytes a record is shorter than 1 KiB, wherever the build is, and the ring has 8 MiB: room
+    // for 8,192. Some of it is left for those who execute something else meanwhile.
+    const EXECS: u64 = 7_000;
+    let daemon = Daemon::start("");
+    let again = EXECS.to_string();
+    let steps = ["say", "ready", "+", "wait", "+", "exec-again", &again, "+", "say", "done", "+", "wait"];
+    let mut storm = Workload::spawn_with(&steps, |command| {
+        command.env_clear().env("SOME", "e".repeat(395));
+    });
+    assert_eq!(storm.line(), "ready");
+    let pid = storm.pid();
+    let execs = || daemon.process(pid).and_then(|process| process["execs"].as_u64());
+    until(DEADLINE, || if execs() == Some(1) { Ok(()) } else { Err("not known") });
+    let ring = |name, metrics: &Samples| metrics.find(name, &[("ring", "security")]).unwrap();
+    let before = daemon.fresh_metrics();
+
+    daemon.signal(Signal::STOP);
+    storm.go();
+    assert_eq!(storm.line(), "done");
+    daemon.signal(Signal::CONT);
+
+    until(DEADLINE, || match execs() {
+        Some(count) if count == EXECS + 1 => Ok(()),
+        other => Err(format!("{other:?} of {EXECS} execs and the first")),
+    });
+    something_on_every_cpu();
+    let after = daemon.fresh_metrics();
+    assert_eq!(after.find("monitor_lost_total", &[("signal", "exec"), ("cause", "ring_full")]), Some(0.0));
+    assert_eq!(ring("monitor_ring_missing_total", &after), 0.0);
+    let more = |name| ring(name, &after) - ring(name, &before);
+    let (bytes, records) = (more("monitor_ring_received_bytes_total"), more("monitor_ring_records_total"));
+    assert!(records >= EXECS as f64 && bytes <= records * 1024.0, "{bytes} bytes in {records} records");
+    storm.finish();
+}
+
+#[test]
 fn calls_are_counted_when_there_are_more_processes_than_slots() {
     // The fewest slots that can be configured: this machine has more processes.
     let daemon = Daemon::start("[processes]\nslots = 64\n");

@@ -14,3 +14,4 @@ mod process;
 mod security;
 mod syscalls;
 mod tcp;
+mod timing;

@@ -252,8 +252,15 @@ fn variables_that_change_what_a_program_is_are_told() {
     let daemon = shared();
     let directory = directory_in("/dev/shm");
     let path = copy_of(TRUE, directory.path(), "x");
-    let mut command = Command::new(&path);
-    command.env_clear().env("LD_PRELOAD", "/nonexistent/library.so").env("HARMLESS", "value").stderr(Stdio::null());
-    let events = events_of(&daemon, &mut command);
-    assert_eq!(only(&events, "exec_devshm")["process"]["env"], json!({ "LD_PRELOAD": "/nonexistent/library.so" }));
+    // Records have one form for 16 KiB of environment, and another for more.
+    for padding in [5, 15_000, 16 << 10, 31_000] {
+        let mut command = Command::new(&path);
+        // Variables are handed over in the order of their names: the one that is looked for is behind the others.
+        command.env_clear().env("A", "a".repeat(padding)).env("HARMLESS", "value").stderr(Stdio::null());
+        command.env("LD_PRELOAD", "/nonexistent/library.so");
+        let events = events_of(&daemon, &mut command);
+        let process = &only(&events, "exec_devshm")["process"];
+        assert_eq!(process["env"], json!({ "LD_PRELOAD": "/nonexistent/library.so" }), "{padding}");
+        assert_eq!((&process["exe"], &process["cwd"]), (&json!(path), &json!(std::env::current_dir().unwrap())));
+    }
 }

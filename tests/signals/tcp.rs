@@ -2,7 +2,12 @@
 //!
 //! Nothing here needs a network that loses packets: a socket with a filter that accepts nothing is as good.
 
-use std::net::TcpListener;
+use std::{fs, net::TcpListener, path::Path};
+
+use aya::{
+    maps::{Array, HashMap, Map, MapData, MapInfo},
+    programs::loaded_programs,
+};
 
 use monitor_tests::{DEADLINE, Daemon, Workload, expected, shared, slowness, until};
 use serde_json::Value;
@@ -206,6 +211,73 @@ fn bytes_count_for_who_moves_them_and_the_connection_for_who_accepted_it() {
     assert_eq!((bytes(&server), bytes(&child), bytes(&client)), (accepted, moves, moved));
     assert_eq!((number(&server["accepts"]), number(&child["accepts"])), (1, 0));
     assert_eq!((number(&server["closes"]["server"]), number(&child["closes"]["server"])), (1, 0));
+}
+
+#[test]
+fn mptcp_is_counted_as_what_it_is_for_the_process() {
+    if !Path::new("/proc/sys/net/mptcp/enabled").exists() {
+        // SAFETY: no memory is involved.
+        let refused = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_MPTCP) };
+        assert_eq!((refused, std::io::Error::last_os_error().raw_os_error()), (-1, Some(libc::EPROTONOSUPPORT)));
+        return;
+    }
+    let daemon = shared();
+    let steps =
+        ["listen-mptcp", "127.0.0.1", "+", "accept", "+", "receive", "70000", "+", "send", "90001", "+", "close"];
+    let mut server = Workload::spawn(&steps);
+    let address = server.line();
+    let steps =
+        ["connect-mptcp", &address, "+", "send", "70000", "+", "receive", "90001", "+", "receive-end", "+", "close"];
+    let client = Workload::spawn(&steps);
+    let (server, client) = account(&daemon, server, client);
+    let bytes = |process: &Value| (number(&process["bytes_sent"]), number(&process["bytes_received"]));
+    assert_eq!((bytes(&server), bytes(&client)), ((90_001, 70_000), (70_000, 90_001)));
+    assert_eq!((number(&client["connects"]["ok"]), number(&server["accepts"])), (1, 1));
+    assert_eq!((number(&client["closes"]["client"]), number(&server["closes"]["server"])), (1, 1));
+}
+
+/// One of the maps that the daemon's kernel programs use.
+fn map(daemon: &Daemon, name: &str) -> MapData {
+    let files = fs::read_dir(format!("/proc/{}/fdinfo", daemon.pid())).unwrap().flatten();
+    let texts = files.filter_map(|file| fs::read_to_string(file.path()).ok());
+    let number = |text: String| text.lines().find_map(|line| line.strip_prefix("prog_id:"))?.trim().parse::<u32>().ok();
+    let programs: Vec<u32> = texts.filter_map(number).collect();
+    let used = loaded_programs().flatten().filter(|program| programs.contains(&program.id()));
+    let maps: Vec<u32> = used.filter_map(|program| program.map_ids().ok()?).flatten().collect();
+    let found = maps.iter().find(|id| MapInfo::from_id(**id).is_ok_and(|map| map.name_as_str() == Some(name)));
+    MapData::from_id(*found.unwrap_or_else(|| panic!("the daemon has no map {name}"))).unwrap()
+}
+
+/// The sockets that the kernel programs know as this process's, by `Socket::role`.
+fn sockets_of(daemon: &Daemon, pid: u32) -> Vec<u32> {
+    let word = |bytes: &[u8], at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
+    let owners: Array<_, [u8; 32]> = Map::Array(map(daemon, "PROCESS_SLOTS")).try_into().unwrap();
+    let slot = owners.iter().flatten().position(|owner| word(&owner, 8) == pid && word(&owner, 12) == 1);
+    let slot = u32::try_from(slot.expect("the process has a slot")).unwrap();
+    let sockets: HashMap<_, [u8; 8], [u8; 24]> = Map::HashMap(map(daemon, "TCP_SOCKETS")).try_into().unwrap();
+    sockets
+        .iter()
+        .flatten()
+        .filter(|(_, socket)| word(socket, 0) == slot)
+        .map(|(_, socket)| word(&socket, 16))
+        .collect()
+}
+
+#[test]
+fn a_connection_that_is_over_takes_no_room() {
+    let daemon = shared();
+    // Reset before it is accepted; what had been sent before can still be read.
+    let server = ["wait", "+", "accept", "+", "receive", "10", "+", "say", "read", "+", "wait", "+", "close"];
+    let mut server = Workload::spawn(&[&["listen", "127.0.0.1", "+"], &server[..]].concat());
+    let address = server.line();
+    Workload::spawn(&["connect", &address, "+", "send", "10", "+", "reset"]).finish();
+    server.go();
+    assert_eq!(server.line(), "read");
+    const LISTENER: u32 = 2;
+    assert_eq!(sockets_of(&daemon, server.pid()), [LISTENER]);
+    server.go();
+    let server = daemon.ended(server.finish().pid)["tcp"].clone();
+    assert_eq!((number(&server["accepts"]), number(&server["bytes_received"])), (1, 10));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! System calls, made directly: the library between us and the kernel must not add or keep any.
 
-use std::{ptr, thread};
+use std::{fs::File, os::fd::AsRawFd as _, ptr, thread};
 
 use crate::checked;
 
@@ -34,6 +34,23 @@ pub(crate) fn getppid32(count: u64) {
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) fn getppid32(_: u64) {
     panic!("32-bit calls can be made from 64-bit code on x86-64 only");
+}
+
+/// Reads zeroes `count` times: from 16 KiB to 4 MiB, larger from one to the next and every sixteenth the smallest again.
+/// Within a sixteenth of that range the sizes are random, so that the times they take are spread without gaps.
+pub(crate) fn read_zeroes(count: u32) {
+    const SMALLEST: f64 = 16_384.0;
+    let zero = File::open("/dev/zero").expect("open /dev/zero");
+    let mut memory = vec![1; 4 << 20];
+    let mut random = 1_u32;
+    for index in 0..count {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let exponent = (f64::from(index % 16) + f64::from(random) / f64::from(u32::MAX)) / 2.0;
+        let size = (SMALLEST * exponent.exp2()) as usize;
+        // SAFETY: the memory is as large as the largest size.
+        let result = unsafe { libc::syscall(libc::SYS_read, zero.as_raw_fd(), memory.as_mut_ptr(), size) };
+        assert_eq!(result, i64::try_from(size).expect("it is small"));
+    }
 }
 
 /// Asks for the attributes of a file that is not there.

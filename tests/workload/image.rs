@@ -25,6 +25,13 @@ pub(crate) fn exec(steps: &[&str]) {
     panic!("exec: {error}");
 }
 
+/// The same so many times, one after the other.
+pub(crate) fn exec_again(count: u32, steps: &[&str]) {
+    if let Some(left) = count.checked_sub(1) {
+        exec(&[&["exec-again", &left.to_string(), "+"], steps].concat());
+    }
+}
+
 /// The same from a thread that is not the first: the kernel ends all others, and the thread gets the first one's id.
 pub(crate) fn exec_from_thread(steps: &[&str]) {
     thread::scope(|scope| {

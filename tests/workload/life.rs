@@ -21,6 +21,7 @@ pub(crate) fn step(name: &str, words: &[&str]) -> bool {
         ("fork", [count]) => fork(number(count)),
         ("fork-and-call", [child, parent]) => fork_and_call(number(child), number(parent)),
         ("again-as", [pid, count]) => again_as(number(pid), number(count)),
+        ("crowd", [count, calls, errors]) => crowd(number(count), number(calls), number(errors)),
         ("orphan", [milliseconds]) => orphan(number(milliseconds)),
         _ => return false,
     }
@@ -140,6 +141,41 @@ fn orphan(milliseconds: i64) {
         unsafe { libc::_exit(0) };
     }
     wait_for(child);
+}
+
+/// Makes `count` children, each of which makes so many calls and so many errors, and then waits until this process ends.
+/// Returns when all of them wait.
+fn crowd(count: usize, made: u64, errors: u64) {
+    let pipe = || {
+        let mut ends = [0; 2];
+        // SAFETY: room for the two ends.
+        checked("pipe", unsafe { libc::pipe(ends.as_mut_ptr()) }.into());
+        ends
+    };
+    // A child holds its own copy of every end: of the leash it must not keep the one that breaks it.
+    let (leash, ready) = (pipe(), pipe());
+    let mut byte = [0_u8];
+    for _ in 0..count {
+        // SAFETY: there is one thread only.
+        let child = unsafe { libc::fork() };
+        checked("fork", child.into());
+        if child == 0 {
+            calls::getppid(made);
+            calls::stat_missing(errors);
+            // SAFETY: the byte outlives the calls; the descriptors are ours.
+            unsafe {
+                libc::close(leash[1]);
+                libc::write(ready[1], byte.as_ptr().cast(), 1);
+                libc::read(leash[0], byte.as_mut_ptr().cast(), 1);
+                libc::_exit(0);
+            }
+        }
+    }
+    for _ in 0..count {
+        // SAFETY: as above.
+        let read = unsafe { libc::read(ready[0], byte.as_mut_ptr().cast(), 1) };
+        checked("read", i64::try_from(read).expect("one byte"));
+    }
 }
 
 pub(crate) fn wait_for(child: i32) {

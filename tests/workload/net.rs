@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 
 use crate::{checked, life::wait_for, number, say};
 
@@ -36,6 +36,8 @@ impl Sockets {
 pub(crate) fn step(name: &str, words: &[&str], sockets: &mut Sockets) -> bool {
     match (name, words) {
         ("listen", [address]) => listen(address, sockets),
+        ("listen-mptcp", [address]) => listen_mptcp(address, sockets),
+        ("connect-mptcp", [address]) => connect_mptcp(address, sockets),
         ("accept", []) => sockets.stream = Some(sockets.listener().accept().expect("accept").0),
         ("connect", [address]) => sockets.stream = Some(TcpStream::connect(address).expect("connect")),
         ("connect-in-vain", [address]) => connect_in_vain(address),
@@ -61,6 +63,27 @@ fn listen(address: &str, sockets: &mut Sockets) {
     let listener = TcpListener::bind((address, 0)).expect("listen");
     say(&listener.local_addr().expect("it is bound").to_string());
     sockets.listener = Some(listener);
+}
+
+fn mptcp(address: SocketAddr) -> OwnedFd {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, Some(ipproto::MPTCP)).expect("make a socket")
+}
+
+fn listen_mptcp(address: &str, sockets: &mut Sockets) {
+    let address = SocketAddr::new(address.parse().expect("an address"), 0);
+    let socket = mptcp(address);
+    rustix::net::bind(&socket, &address).and_then(|()| rustix::net::listen(&socket, 8)).expect("listen");
+    let listener = TcpListener::from(socket);
+    say(&listener.local_addr().expect("it is bound").to_string());
+    sockets.listener = Some(listener);
+}
+
+fn connect_mptcp(address: &str, sockets: &mut Sockets) {
+    let address: SocketAddr = address.parse().expect("an address");
+    let socket = mptcp(address);
+    rustix::net::connect(&socket, &address).expect("connect");
+    sockets.stream = Some(TcpStream::from(socket));
 }
 
 fn send(stream: &mut TcpStream, mut bytes: usize) {

@@ -35,7 +35,7 @@ const COMMANDS: &[Command] = &[
     ("test", suite::USAGE, "set up, then all tests and lints; with a filter only the tests whose names contain it"),
     ("build", "", "set up and build the release daemon: target/release/monitor"),
     ("setup", "", "install what building and testing need and this machine does not have, and nothing else"),
-    ("bench", bench::USAGE, "what the daemon costs, compared with the bare machine (root, about 5 minutes)"),
+    ("bench", bench::USAGE, "what the daemon costs, compared with the bare machine (root, about 15 minutes)"),
     ("lint", "", "formatting, clippy for both halves, the project's own rules, generated documents, cargo-deny"),
     ("fmt", "", "format all code"),
     ("docs", "", "write the generated documents anew"),

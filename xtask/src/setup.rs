@@ -42,6 +42,13 @@ pub(crate) fn setup(purpose: Purpose) -> Result<()> {
     verify(purpose, begin.elapsed())
 }
 
+/// Installs what is missing of things that only one command needs.
+pub(crate) fn install(needs: &[Need]) -> Result<()> {
+    let machine = Machine::look()?;
+    let missing: Vec<Need> = needs.iter().filter(|need| !machine.has(need.proof)).copied().collect();
+    if missing.is_empty() { Ok(()) } else { install_packages(&missing) }
+}
+
 /// Installing went well: is everything there now? A package may lack what an older or newer one has.
 fn verify(purpose: Purpose, took: Duration) -> Result<()> {
     let machine = Machine::look()?;

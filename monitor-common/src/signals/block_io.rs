@@ -97,4 +97,6 @@ pub struct Request {
     pub device: DeviceKey,
     /// Bytes asked for.
     pub bytes: u64,
+    /// Bytes of it that were completed before the rest was handed to the driver again.
+    pub completed: u64,
 }

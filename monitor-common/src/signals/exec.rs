@@ -4,28 +4,20 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{
-    limits::{ARGS, NAME, PATH},
+    limits::{ARGS, ENVIRONMENT, NAME, PATH},
     record::{Header, ProcessKey},
 };
 
-/// Arguments and environment that fit the small record: most of them.
-pub const SMALL: (usize, usize) = (1 << 10, 3 << 10);
-/// … the medium record.
-pub const MEDIUM: (usize, usize) = (4 << 10, 12 << 10);
-/// … the large record; what is longer is cut.
-pub const LARGE: (usize, usize) = (ARGS, 32 << 10);
+/// Room for the two paths and the name passed to execve, a power of two.
+pub const NAMES: usize = 4 << 10;
+/// Most bytes of a path: its last component is copied whole.
+pub const PATH_ROOM: usize = PATH + NAME;
+/// Arguments shorter than this …
+pub const SHORT_ARGS: usize = 4 << 10;
+/// … with an environment shorter than this go into a record that is no longer than they are. It holds all but a few.
+pub const SHORT_ENVIRONMENT: usize = 16 << 10;
 
-/// A path, as its components from the last to the first, each ended by a zero byte.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct Path {
-    /// Bytes of `names` that are used.
-    pub length: u32,
-    /// 1 when the walk did not reach the root: components at the root end are missing.
-    pub cut: u32,
-    /// The components; room for one more than [`PATH`] bytes, because each is copied whole.
-    pub names: [u8; PATH + NAME],
-}
+const _: () = assert!(2 * PATH_ROOM + PATH <= NAMES);
 
 /// What a file descriptor is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +57,11 @@ pub struct Stdio {
     pub peer: [u8; 16],
 }
 
-/// A program replaced another: everything of fixed size.
+/// A program replaced another: everything of fixed size. What follows it is, in this order: the components of the path of
+/// the program's file, those of the working directory (both from the last to the first, each ended by a zero byte), the
+/// name that was passed to execve (`linux_binprm.filename`), arguments, and environment (each string of them ended by a
+/// zero byte). In a record of kind [`crate::record::Kind::Exec`] there are no gaps; in one of kind
+/// [`crate::record::Kind::ExecLong`] arguments and environment have places of their own: see [`ExecLong`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct ExecHead {
@@ -113,7 +109,15 @@ pub struct ExecHead {
     pub env_length: u32,
     /// Bytes of environment copied.
     pub env_copied: u32,
-    /// Bytes of `filename` that are used.
+    /// Bytes of the path of the program's file, as the kernel resolved it.
+    pub exe_length: u32,
+    /// 1 when the walk did not reach the root: components at the root end are missing.
+    pub exe_cut: u32,
+    /// The same of the working directory.
+    pub cwd_length: u32,
+    /// The same of the working directory.
+    pub cwd_cut: u32,
+    /// Bytes of the name passed to execve.
     pub filename_length: u32,
     /// Descriptors 0, 1 and 2.
     pub stdio: [Stdio; 3],
@@ -121,22 +125,18 @@ pub struct ExecHead {
     pub comm: [u8; 16],
     /// Controlling terminal, such as `pts/0`; empty: none.
     pub tty: [u8; 16],
-    /// The program's file, as the kernel resolved it.
-    pub exe: Path,
-    /// Working directory.
-    pub cwd: Path,
-    /// The name that was passed to execve, copied by the kernel (`linux_binprm.filename`).
-    pub filename: [u8; PATH],
 }
 
-/// An [`ExecHead`] with room for `A` bytes of arguments and `E` of environment.
+/// The record of an exec with more arguments or environment than fit the short one.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout)]
-pub struct ExecRecord<const A: usize, const E: usize> {
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ExecLong {
     /// Everything of fixed size.
     pub head: ExecHead,
-    /// Arguments, each ended by a zero byte.
-    pub args: [u8; A],
-    /// Environment, each variable ended by a zero byte. The daemon keeps the few variables that rules need.
-    pub env: [u8; E],
+    /// Both paths and the name passed to execve, without gaps.
+    pub names: [u8; NAMES],
+    /// Arguments.
+    pub args: [u8; ARGS],
+    /// Environment. The daemon keeps the few variables that rules need.
+    pub env: [u8; ENVIRONMENT],
 }

@@ -97,11 +97,54 @@ pub const fn call_index(number: u64, compat: bool) -> u32 {
 pub struct FamilyStats {
     /// Sum of durations, in nanoseconds.
     pub sum_ns: u64,
-    /// Calls by duration.
+    /// Calls by duration. One that was timed for others that were not ([`PACE_STANDS_FOR`]) counts for those too.
     pub buckets: [u32; LATENCY_BUCKETS],
-    /// Calls whose duration is not known: in progress when the daemon came or when their thread died.
+    /// Calls whose duration is not known: in progress when the daemon came or when their thread died, or all of them
+    /// where calls are only counted.
     pub untimed: u32,
+    /// Calls that were left untimed by intention, less those that a timed one has stood for since. All calls are the
+    /// sum of `buckets`, `untimed` and this one, which goes up in one shard and down in another.
+    pub skipped: u32,
+    /// Always 0.
+    pub reserved: u32,
 }
+
+/// How the next calls of one thread are timed where not every call is. Part of its entry in the thread table.
+///
+/// In each window of time the first [`PACE_BUDGET`] calls of a thread are timed, and the first one of each family; of the
+/// others one after a random number of calls of its family, 0 to [`PACE_STANDS_FOR`], for which it stands then: 1 in 16.5
+/// on average. The number is random so that a program that does the same again and again is not always measured at the
+/// same point.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Pace {
+    /// Number of the window.
+    pub window: u32,
+    /// Calls that are still timed in this window, whatever their family.
+    pub budget: u16,
+    /// Families of which a call was timed in this window, one bit each.
+    pub seen: u16,
+    /// State of the random numbers: `x * 1664525 + 1013904223` modulo 2^32 (Numerical Recipes), upper bits used.
+    pub random: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// How many calls of each family were to be left out when the last one was timed.
+    pub drawn: [u8; FAMILIES],
+    /// How many of those are still to come.
+    pub left: [u8; FAMILIES],
+}
+
+/// Calls of a thread that are timed in each window before any is left out.
+pub const PACE_BUDGET: u16 = 64;
+/// Length of a window; the kernel's own ticks divide it, so it is between half as long and as long as this.
+pub const PACE_WINDOW_NS: u64 = 64_000_000;
+/// Most calls that one timed call stands for besides itself.
+pub const PACE_STANDS_FOR: u32 = 31;
+/// In place of the time a call was entered: it is not timed.
+pub const ENTERED_SKIPPED: u64 = 1;
+/// Bits of [`crate::process_slot::ThreadEntry::call`] that are the index; those above tell how many calls this one
+/// stands for besides itself.
+pub const CALL_BITS: u32 = CALLS.ilog2();
 
 /// What one process did, in one shard. Array `SYSCALL_STATS`, index `shard * slots + slot`.
 #[repr(C)]
@@ -132,6 +175,12 @@ mod tests {
         for (index, family) in Family::ALL.iter().enumerate() {
             assert_eq!(*family as usize, index);
         }
+    }
+
+    #[test]
+    fn what_a_call_stands_for_fits_beside_its_index() {
+        assert!(CALLS.is_power_of_two());
+        assert_eq!((PACE_STANDS_FOR << CALL_BITS | (CALLS as u32 - 1)) >> 16, 0);
     }
 
     #[test]

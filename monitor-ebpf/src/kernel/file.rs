@@ -20,6 +20,24 @@ pub(crate) fn of_task(task: Object, fd: u32) -> Object {
     table.pointer(offset!(fdtable_fd)).pointer(u64::from(fd) * 8)
 }
 
+/// The first three open files of `task`; none where it is not open.
+///
+/// # Safety
+/// `task` is an argument of a BTF tracepoint.
+#[inline(always)]
+pub(crate) unsafe fn standard(task: Object) -> [Object; 3] {
+    // SAFETY: the caller vouches for it.
+    let (table, room) = unsafe {
+        let table = task.follow(offset!(task_files)).follow(offset!(files_fdt));
+        (table.follow(offset!(fdtable_fd)), table.load::<u32>(offset!(fdtable_max)))
+    };
+    if room < 3 {
+        return [Object::NONE; 3];
+    }
+    let [input, output, error] = table.field::<[u64; 3]>(0);
+    [Object(input), Object(output), Object(error)]
+}
+
 /// The `struct sock` of a file that is a socket; none for every other file.
 #[inline(always)]
 pub(crate) fn sock(file: Object) -> Object {
@@ -27,6 +45,12 @@ pub(crate) fn sock(file: Object) -> Object {
     if mode & S_IFMT != S_IFSOCK {
         return Object::NONE;
     }
+    sock_of_socket(file)
+}
+
+/// The same where it is known to be a socket, or does not matter.
+#[inline(always)]
+pub(crate) fn sock_of_socket(file: Object) -> Object {
     file.pointer(offset!(file_private)).pointer(offset!(socket_sk))
 }
 

@@ -34,6 +34,32 @@ impl Object {
         Self(self.field::<u64>(offset))
     }
 
+    /// [`Object::field`] without the helper: for what the verifier knows to be a kernel object. It wants to see that a
+    /// pointer is not null where the kernel says that it may be.
+    ///
+    /// # Safety
+    /// The object is an argument of a BTF tracepoint, or was reached from one by [`Object::follow`].
+    #[inline(always)]
+    pub(crate) unsafe fn load<T: Copy>(self, offset: u64) -> T {
+        if self.0 == 0 || offset == MISSING {
+            // SAFETY: zero is a value of every integer.
+            return unsafe { MaybeUninit::zeroed().assume_init() };
+        }
+        // SAFETY: the verifier accepts the load only if the offset is inside the object; what was freed meanwhile reads
+        // as zero or as something else.
+        unsafe { direct(self.0 as *const u8, offset) }
+    }
+
+    /// [`Object::pointer`] in the same way.
+    ///
+    /// # Safety
+    /// That of [`Object::load`].
+    #[inline(always)]
+    pub(crate) unsafe fn follow(self, offset: u64) -> Self {
+        // SAFETY: the caller vouches for it.
+        Self(unsafe { self.load(offset) })
+    }
+
     /// The object embedded at `offset`.
     #[inline(always)]
     pub(crate) fn embedded(self, offset: u64) -> Self {

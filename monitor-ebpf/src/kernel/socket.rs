@@ -9,6 +9,8 @@ const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 /// `IPPROTO_TCP`.
 pub(crate) const TCP: u16 = 6;
+/// `IPPROTO_MPTCP`: TCP over several connections, which are TCP sockets of the kernel's own below this one.
+pub(crate) const MPTCP: u16 = 262;
 
 /// IPv4 or IPv6?
 #[inline(always)]
@@ -22,10 +24,10 @@ pub(crate) fn local_port(sock: Object) -> u16 {
     sock.field(offset!(sock_num))
 }
 
-/// A TCP socket over IPv4 or IPv6?
+/// The transport protocol of an IPv4 or IPv6 socket; 0 for others.
 #[inline(always)]
-pub(crate) fn is_tcp(sock: Object) -> bool {
-    is_internet(sock.field(offset!(sock_family))) && sock.field::<u16>(offset!(sock_protocol)) == TCP
+pub(crate) fn protocol(sock: Object) -> u16 {
+    if is_internet(sock.field(offset!(sock_family))) { sock.field(offset!(sock_protocol)) } else { 0 }
 }
 
 /// Fills in what `sock` is and whom it is connected to.

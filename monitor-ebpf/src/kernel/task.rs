@@ -54,24 +54,3 @@ pub(crate) fn process(task: Object) -> ProcessKey {
     let leader = task.pointer(offset!(task_group_leader));
     ProcessKey { start_ns: leader.field(offset!(task_start_boottime)), tgid: tgid(task), reserved: 0 }
 }
-
-/// The parent of `task`'s process.
-#[inline(always)]
-pub(crate) fn parent(task: Object) -> ProcessKey {
-    process(task.pointer(offset!(task_real_parent)))
-}
-
-/// cgroup id on the v2 hierarchy, and the address of the set of all hierarchies' groups.
-#[inline(always)]
-pub(crate) fn cgroup(task: Object) -> (u64, u64) {
-    let set = task.pointer(offset!(task_cgroups));
-    let node = set.pointer(offset!(css_set_dfl_cgrp)).pointer(offset!(cgroup_kn));
-    (node.field(offset!(kernfs_node_id)), set.0)
-}
-
-/// Name of the controlling terminal, such as `pts/0`; empty: none.
-#[inline(always)]
-pub(crate) fn tty(task: Object) -> [u8; 16] {
-    let tty = task.pointer(offset!(task_signal)).pointer(offset!(signal_tty));
-    tty.field(offset!(tty_name))
-}

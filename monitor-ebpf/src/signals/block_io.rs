@@ -22,6 +22,7 @@ use super::syscalls::count;
 use crate::{
     atomic::add,
     emit::lost,
+    hash::remove,
     kernel::read::Object,
     settings::{knob, offset},
     slots,
@@ -79,7 +80,7 @@ fn submitted(address: u64) {
     let request = Object(address);
     let Some(process) = slots::current() else {
         // The daemon's own. What an earlier request at this address left must not be taken for it.
-        let _ = BLOCK_REQUESTS.remove(&address);
+        remove(&BLOCK_REQUESTS, &address, Loss::BlockRequestsLocked);
         return;
     };
     let bytes = u64::from(request.field::<u32>(offset!(request_data_len)));
@@ -88,7 +89,7 @@ fn submitted(address: u64) {
         // fsync asks for a flush by an empty write.
         device.operation = OPERATION_FLUSH;
     }
-    let entry = Request { submitted_ns: now(), issued_ns: 0, process, device, bytes };
+    let entry = Request { submitted_ns: now(), issued_ns: 0, process, device, bytes, completed: 0 };
     if BLOCK_REQUESTS.insert(&address, &entry, 0).is_err() {
         lost(Loss::BlockRequests);
     }
@@ -118,10 +119,11 @@ fn request_argument(ctx: &BtfTracePointContext) -> u64 {
 fn block_issue(ctx: BtfTracePointContext) -> i32 {
     let address = request_argument(&ctx);
     if let Some(entry) = BLOCK_REQUESTS.get_ptr_mut(&address) {
-        // SAFETY: a map value; a request is handled by one CPU at a time. It may have grown by merges since its start.
+        // SAFETY: a map value; a request is handled by one CPU at a time. It may have grown by merges since its start, and
+        // shrunk by what is completed already.
         unsafe {
             (*entry).issued_ns = now();
-            (*entry).bytes = u64::from(Object(address).field::<u32>(offset!(request_data_len)));
+            (*entry).bytes = (*entry).completed + u64::from(Object(address).field::<u32>(offset!(request_data_len)));
         }
         return 0;
     }
@@ -137,6 +139,7 @@ fn block_issue(ctx: BtfTracePointContext) -> i32 {
         process: SlotRef { slot: SLOT_UNKNOWN, generation: 0 },
         device: device(request),
         bytes: u64::from(request.field::<u32>(offset!(request_data_len))),
+        completed: 0,
     };
     match BLOCK_REQUESTS.get_ptr_mut(&address) {
         // SAFETY: as above.
@@ -151,13 +154,17 @@ fn block_issue(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "block_rq_complete")]
 fn block_complete(ctx: BtfTracePointContext) -> i32 {
     let (address, error, bytes): (u64, i32, u32) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
-    // A request may complete in parts; the last part completes what is left.
+    let Some(entry) = BLOCK_REQUESTS.get_ptr_mut(&address) else { return 0 };
+    // A request may complete in parts; the last part completes what is left. In between it may be handed to the driver
+    // again.
     if bytes < Object(address).field::<u32>(offset!(request_data_len)) {
+        // SAFETY: a map value; a request is handled by one CPU at a time.
+        unsafe { (*entry).completed += u64::from(bytes) };
         return 0;
     }
-    // SAFETY: a request is handled by one CPU at a time.
-    let Some(request) = (unsafe { BLOCK_REQUESTS.get(&address).copied() }) else { return 0 };
-    let _ = BLOCK_REQUESTS.remove(&address);
+    // SAFETY: as above.
+    let request = unsafe { *entry };
+    remove(&BLOCK_REQUESTS, &address, Loss::BlockRequestsLocked);
     let time = now();
     if request.issued_ns != 0 {
         device_done(&request, time);

@@ -2,6 +2,7 @@
 
 mod block_io;
 mod exec;
+pub(crate) mod pace;
 mod process;
 mod syscalls;
 mod tcp;

@@ -36,7 +36,7 @@ fn process_fork(ctx: BtfTracePointContext) -> i32 {
             slot: slots::reference(slot),
             comm: task::comm(child),
         });
-        record.submit(emit::wakeup(Ring::Telemetry, size_of::<ForkRecord>()));
+        record.submit(emit::submission(Ring::Telemetry, size_of::<ForkRecord>()));
     }
     0
 }
@@ -96,7 +96,7 @@ fn process_free(ctx: BtfTracePointContext) -> i32 {
             read_bytes: signal.field(offset!(signal_ioac_read)),
             written_bytes: signal.field(offset!(signal_ioac_write)),
         });
-        record.submit(emit::wakeup(Ring::Telemetry, size_of::<ExitRecord>()));
+        record.submit(emit::submission(Ring::Telemetry, size_of::<ExitRecord>()));
     }
     0
 }

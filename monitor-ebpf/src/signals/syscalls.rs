@@ -1,15 +1,20 @@
 //! `syscalls`: count, duration and errors of every system call, per process and family, added up here.
 //!
 //! One pair of programs for the whole daemon: what other signals need to know of a call (`accept`), they are called
-//! with. A call is timed in its thread's entry of the thread table. The corners:
+//! with. A call is timed in its thread's entry of the thread table. Which program sits on `sys_enter` decides how much is
+//! timed: `sys_enter` every call, `sys_enter_adaptive` some ([`pace`]), none of them no call; `sys_exit` counts them all.
+//! The corners:
 //! - exec by a thread that is not the leader changes its thread id in mid-call: `sched_process_exec` moves the entry;
 //! - a thread that dies in mid-call is counted without a duration by `sched_process_exit`;
 //! - a child returns from fork without having entered: `CALL_FORKS`;
 //! - calls in progress when the daemon comes are counted without a duration.
 
+use core::ptr;
+
 use aya_ebpf::{
     helpers::{
-        bpf_get_current_pid_tgid, bpf_get_current_task_btf, bpf_get_smp_processor_id, generated::bpf_ktime_get_ns,
+        bpf_get_current_pid_tgid, bpf_get_current_task_btf, bpf_get_smp_processor_id,
+        generated::{bpf_jiffies64, bpf_ktime_get_ns},
     },
     macros::{btf_tracepoint, map},
     maps::{Array, HashMap},
@@ -21,11 +26,12 @@ use monitor_common::{
     limits::{self, SLOT_IGNORED, SLOT_OTHER},
     loss::Loss,
     signals::syscalls::{
-        CALL_ACCEPTS, CALL_FAMILY, CALL_FORKS, CALL_NO_ERRNO, ErrorKey, FamilyStats, SyscallStats, call_index,
+        CALL_ACCEPTS, CALL_BITS, CALL_FAMILY, CALL_FORKS, CALL_NO_ERRNO, ENTERED_SKIPPED, ErrorKey, Family,
+        FamilyStats, SyscallStats, call_index,
     },
 };
 
-use super::tcp;
+use super::{pace, tcp};
 use crate::{
     atomic,
     emit::lost,
@@ -41,6 +47,10 @@ const BPF_NOEXIST: u64 = 1;
 /// free slots is one for all CPUs.
 const RETRY_SHIFT: u32 = 20;
 const RETRY_MASK: u64 = 63;
+/// The same, in one of sixteen ticks of a few milliseconds.
+const TICK_MASK: u64 = 15;
+/// What the registers tell instead of a number once `rt_sigreturn` has restored them.
+const NO_CALL: u32 = u32::MAX;
 
 /// Index: `shard * slots + slot`. The daemon sets the size.
 #[map]
@@ -48,43 +58,56 @@ static SYSCALL_STATS: Array<SyscallStats> = Array::with_max_entries(limits::PROC
 #[map]
 static SYSCALL_ERRORS: HashMap<ErrorKey, u64> = HashMap::with_max_entries(limits::SYSCALL_ERRORS, 0);
 
-/// The running thread, and whether it calls as a 32-bit program does.
-#[inline(always)]
-fn caller() -> (u32, bool) {
-    if knob!(has_current_task_btf) != 0 {
-        // SAFETY: a helper without arguments; what it returns may be read directly, says the verifier.
-        unsafe {
-            let task = bpf_get_current_task_btf().cast::<u8>().cast_const();
-            (read::direct::<u32>(task, offset!(task_pid)), is_compat(|| read::direct(task, offset!(task_compat))))
+/// The running thread.
+#[derive(Clone, Copy)]
+struct Caller(*const u8);
+
+impl Caller {
+    /// Asks the kernel once: a helper costs more than a load.
+    #[inline(always)]
+    fn new() -> Self {
+        if knob!(has_current_task_btf) != 0 {
+            // SAFETY: a helper without arguments; what it returns may be read directly, says the verifier.
+            Self(unsafe { bpf_get_current_task_btf() }.cast::<u8>().cast_const())
+        } else {
+            Self(ptr::null())
         }
-    } else {
-        (bpf_get_current_pid_tgid() as u32, is_compat(|| task::current().field(offset!(task_compat))))
     }
-}
 
-/// The running thread alone: one load less, and nothing to keep.
-#[inline(always)]
-fn running_thread() -> u32 {
-    if knob!(has_current_task_btf) != 0 {
-        // SAFETY: as above.
-        unsafe { read::direct(bpf_get_current_task_btf().cast::<u8>().cast_const(), offset!(task_pid)) }
-    } else {
-        bpf_get_current_pid_tgid() as u32
+    /// Its thread id.
+    #[inline(always)]
+    fn tid(self) -> u32 {
+        if knob!(has_current_task_btf) != 0 {
+            // SAFETY: as above.
+            unsafe { read::direct(self.0, offset!(task_pid)) }
+        } else {
+            bpf_get_current_pid_tgid() as u32
+        }
     }
-}
 
-/// Does the status word of a thread mark a 32-bit call? Read only where there are any.
-#[inline(always)]
-fn is_compat(status: impl FnOnce() -> u32) -> bool {
-    let mask = knob!(compat_mask);
-    mask != 0 && u64::from(status()) & mask != 0
+    /// Does it call as a 32-bit program does? Its status word is read only where there are any.
+    #[inline(always)]
+    fn is_compat(self) -> bool {
+        let mask = knob!(compat_mask);
+        if mask == 0 {
+            return false;
+        }
+        let status: u32 = if knob!(has_current_task_btf) != 0 {
+            // SAFETY: as above.
+            unsafe { read::direct(self.0, offset!(task_compat)) }
+        } else {
+            task::current().field(offset!(task_compat))
+        };
+        u64::from(status) & mask != 0
+    }
 }
 
 /// `sys_enter(struct pt_regs *regs, long id)`
 #[btf_tracepoint(function = "sys_enter")]
 fn sys_enter(ctx: BtfTracePointContext) -> i32 {
     let number: u64 = ctx.arg(1);
-    let (tid, compat) = caller();
+    let caller = Caller::new();
+    let tid = caller.tid();
     if let Some(entry) = slots::thread(tid) {
         // SAFETY: a map value; an entry that carries this thread's id is written by this thread only.
         unsafe {
@@ -96,8 +119,41 @@ fn sys_enter(ctx: BtfTracePointContext) -> i32 {
                 if u32::from((*entry).slot) == SLOT_OTHER && now >> RETRY_SHIFT & RETRY_MASK == 0 {
                     slots::adopt(entry, tid);
                 }
-                (*entry).call = call_index(number, compat) as u16;
+                (*entry).call = call_index(number, caller.is_compat()) as u16;
                 (*entry).entered_ns = now;
+            }
+        }
+    }
+    0
+}
+
+/// `sys_enter(struct pt_regs *regs, long id)`, where not every call is timed.
+#[btf_tracepoint(function = "sys_enter")]
+fn sys_enter_adaptive(ctx: BtfTracePointContext) -> i32 {
+    let number: u64 = ctx.arg(1);
+    let caller = Caller::new();
+    let tid = caller.tid();
+    let Some(entry) = slots::thread(tid) else { return 0 };
+    // SAFETY: a map value; an entry that carries this thread's id is written by this thread only.
+    unsafe {
+        // A helper that is a load, unlike the clock.
+        let ticks = bpf_jiffies64();
+        if (*entry).tid != tid || u32::from((*entry).slot) == SLOT_OTHER && ticks & TICK_MASK == 0 {
+            slots::adopt(entry, tid);
+        }
+        if (*entry).slot == SLOT_IGNORED {
+            return 0;
+        }
+        let call = call_index(number, caller.is_compat());
+        let family = call_flags(call) & CALL_FAMILY;
+        match pace::next(&raw mut (*entry).pace, family, ticks) {
+            Some(others) => {
+                (*entry).call = (call | others << CALL_BITS) as u16;
+                (*entry).entered_ns = bpf_ktime_get_ns();
+            }
+            None => {
+                (*entry).call = call as u16;
+                (*entry).entered_ns = ENTERED_SKIPPED;
             }
         }
     }
@@ -112,26 +168,53 @@ fn sys_exit(ctx: BtfTracePointContext) -> i32 {
         only_accept(ctx.arg(0), result);
         return 0;
     }
-    let tid = running_thread();
+    let caller = Caller::new();
+    let tid = caller.tid();
     let Some(entry) = slots::thread(tid) else { return 0 };
     // SAFETY: a map value; an entry that carries this thread's id is written by this thread only.
     unsafe {
-        if (*entry).tid == tid && (*entry).entered_ns != 0 {
-            let duration = bpf_ktime_get_ns() - (*entry).entered_ns;
+        let (slot, call, entered) = (u32::from((*entry).slot), u32::from((*entry).call), (*entry).entered_ns);
+        if (*entry).tid == tid && entered != 0 {
             (*entry).entered_ns = 0;
-            let flags = call_flags(u32::from((*entry).call));
-            let slot = u32::from((*entry).slot);
+            let flags = call_flags(call);
             if let Some(family) = stats(slot, flags) {
-                add(&raw mut (*family).sum_ns, duration);
-                add32((&raw mut (*family).buckets).cast::<u32>().add(latency_bucket(duration) & 15));
+                if knob!(pacing) != 0 && entered == ENTERED_SKIPPED {
+                    add32(&raw mut (*family).skipped, 1);
+                } else {
+                    timed(family, bpf_ktime_get_ns() - entered, if knob!(pacing) != 0 { call >> CALL_BITS } else { 0 });
+                }
             }
             finish(slot, flags, result);
-        } else if (*entry).tid != tid || (*entry).slot != SLOT_IGNORED {
+        } else if (*entry).tid != tid || slot == SLOT_OTHER {
             let regs: u64 = ctx.arg(0);
             unentered(regs, result);
+        } else if slot != u32::from(SLOT_IGNORED) {
+            // No program on sys_enter, or a call that is older than it.
+            let number = read::direct::<u32>(ctx.arg(0), offset!(regs_orig_ax));
+            returned(slot, number, caller.is_compat(), result);
         }
     }
     0
+}
+
+/// Counts a call that took `duration` nanoseconds and stands for `others` besides itself.
+///
+/// # Safety
+/// `family` is a map value.
+#[inline(always)]
+unsafe fn timed(family: *mut FamilyStats, duration: u64, others: u32) {
+    // SAFETY: the caller vouches for the pointer. The mask reaches one past the buckets, `latency_bucket` never does.
+    unsafe {
+        let bucket = (&raw mut (*family).buckets).cast::<u32>().add(latency_bucket(duration) & 15);
+        if others == 0 {
+            add(&raw mut (*family).sum_ns, duration);
+            add32(bucket, 1);
+        } else {
+            add(&raw mut (*family).sum_ns, duration * u64::from(1 + others));
+            add32(&raw mut (*family).skipped, others.wrapping_neg());
+            add32(bucket, 1 + others);
+        }
+    }
 }
 
 /// What is left to do when system calls are not counted.
@@ -140,9 +223,8 @@ fn only_accept(regs: u64, result: i64) {
     if result < 0 {
         return;
     }
-    let (_, compat) = caller();
     let number = read::Object(regs).field::<u32>(offset!(regs_orig_ax));
-    if call_flags(call_index(u64::from(number), compat)) & CALL_ACCEPTS == 0 {
+    if call_flags(call_index(u64::from(number), Caller::new().is_compat())) & CALL_ACCEPTS == 0 {
         return;
     }
     if let Some(owner) = slots::current() {
@@ -150,23 +232,33 @@ fn only_accept(regs: u64, result: i64) {
     }
 }
 
-/// A call whose entry was not seen, or was pushed out: counted, without a duration.
+/// A call of a thread that has no slot yet, or whose entry was pushed out.
 #[inline(never)]
 fn unentered(regs: u64, result: i64) {
-    let (tid, compat) = caller();
+    let caller = Caller::new();
+    let tid = caller.tid();
     let number = read::Object(regs).field::<u32>(offset!(regs_orig_ax));
-    let flags = call_flags(call_index(u64::from(number), compat));
-    if flags & CALL_FORKS != 0 && result == 0 {
-        return;
-    }
     let Some(entry) = slots::thread(tid) else { return };
     // SAFETY: a map value, and `tid` is the running thread.
     let slot = unsafe { slots::adopt(entry, tid) };
-    if slot == SLOT_IGNORED {
-        return;
+    if slot != SLOT_IGNORED {
+        returned(u32::from(slot), number, caller.is_compat(), result);
     }
-    untimed(u32::from(slot), flags);
-    finish(u32::from(slot), flags, result);
+}
+
+/// Counts a call whose beginning was not seen: without a duration.
+#[inline(always)]
+fn returned(slot: u32, number: u32, compat: bool, result: i64) {
+    let flags = if number == NO_CALL {
+        Family::Process as u8 | CALL_NO_ERRNO
+    } else {
+        call_flags(call_index(u64::from(number), compat))
+    };
+    // A child comes out of a call that it did not go into.
+    if flags & CALL_FORKS == 0 || result != 0 {
+        untimed(slot, flags);
+        finish(slot, flags, result);
+    }
 }
 
 /// Counts a call that ended with its thread. Called by `sched_process_exit`.
@@ -189,6 +281,9 @@ pub(super) fn renumbered(from: u32, to: u32) {
                 (*new).slot = entry.slot;
                 (*new).call = entry.call;
                 (*new).entered_ns = entry.entered_ns;
+                if knob!(pacing) != 0 {
+                    pace::reset(&raw mut (*new).pace, to);
+                }
                 (*new).tid = to;
             }
         }
@@ -199,7 +294,7 @@ pub(super) fn renumbered(from: u32, to: u32) {
 fn untimed(slot: u32, flags: u8) {
     if let Some(family) = stats(slot, flags) {
         // SAFETY: a map value.
-        unsafe { add32(&raw mut (*family).untimed) };
+        unsafe { add32(&raw mut (*family).untimed, 1) };
     }
 }
 
@@ -260,17 +355,17 @@ unsafe fn add(counter: *mut u64, value: u64) {
     }
 }
 
-/// The same for a counter that goes up by one.
+/// The same for a counter of 32 bits, which wraps.
 #[inline(always)]
-unsafe fn add32(counter: *mut u32) {
+unsafe fn add32(counter: *mut u32, value: u32) {
     if knob!(atomic_shards) != 0 {
         // SAFETY: as above.
-        unsafe { atomic::add32(counter, 1) };
+        unsafe { atomic::add32(counter, value) };
     } else {
         // SAFETY: as above.
-        unsafe { *counter = (*counter).wrapping_add(1) };
+        unsafe { *counter = (*counter).wrapping_add(value) };
     }
 }
 
-// The mask in `sys_exit` reaches one past the buckets, which is `untimed`; `latency_bucket` never does.
+// The mask in `timed` reaches one past the buckets, which is `untimed`; `latency_bucket` never does.
 const _: () = assert!(LATENCY_BUCKETS == 15);

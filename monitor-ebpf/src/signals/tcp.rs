@@ -24,6 +24,7 @@ use super::syscalls::count;
 use crate::{
     atomic::add,
     emit::lost,
+    hash::remove,
     kernel::{file, read, read::Object, socket, task},
     settings::{knob, offset},
     slots::{self, MMAPABLE},
@@ -69,11 +70,18 @@ fn stats(owner: SlotRef) -> Option<*mut TcpStats> {
     TCP_STATS.get_ptr_mut(slots::checked(owner))
 }
 
-/// What is known of `sock`, copied.
+/// What is known of `sock`. Changed in place only where the socket's lock is held, as it is at each change of state: the
+/// kernel gives an entry that is removed to the next socket at once.
 #[inline(always)]
-fn known(sock: u64) -> Option<Socket> {
-    // SAFETY: a value may change while it is copied; every field is meaningful by itself.
-    unsafe { TCP_SOCKETS.get(&sock).copied() }
+fn known(sock: u64) -> Option<*mut Socket> {
+    TCP_SOCKETS.get_ptr_mut(&sock)
+}
+
+/// Whose `sock` is.
+#[inline(always)]
+fn owner(sock: u64) -> Option<SlotRef> {
+    // SAFETY: a map value; it may change while it is copied, and then the count goes to one of the two owners.
+    known(sock).map(|socket| unsafe { (*socket).owner })
 }
 
 #[inline(always)]
@@ -83,38 +91,78 @@ fn remember(sock: u64, socket: Socket) {
     }
 }
 
-/// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`
+#[inline(always)]
+fn forget(sock: u64) {
+    remove(&TCP_SOCKETS, &sock, Loss::SocketsLocked);
+}
+
+/// The running task has a socket that nothing is known of. It may be closed at this moment, after which nothing would
+/// clear the entry any more: hence the second look.
+#[inline(always)]
+fn found(sock: u64, socket: Socket) {
+    remember(sock, socket);
+    if i32::from(Object(sock).field::<u8>(offset!(sock_state))) == CLOSE {
+        forget(sock);
+    }
+}
+
+/// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`: about eight times a connection.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn tcp_state(ctx: BtfTracePointContext) -> i32 {
-    let (sock, old, new): (u64, i32, i32) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
-    if !socket::is_tcp(Object(sock)) {
+    let (base, old, new): (*const u8, i32, i32) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
+    let matters = match new {
+        ESTABLISHED | SYN_SENT | CLOSE | LISTEN => true,
+        SYN_RECV => old == LISTEN,
+        FIN_WAIT1 | LAST_ACK => knob!(traffic_by_call) == 0,
+        _ => false,
+    };
+    // SAFETY: an argument of a BTF tracepoint.
+    if !matters || unsafe { protocol(base) } != socket::TCP {
         return 0;
     }
+    let sock = base as u64;
     match (old, new) {
         (_, SYN_SENT) => opened(sock, Role::Client as u32),
         (_, LISTEN) => opened(sock, ROLE_LISTENER),
         (_, ESTABLISHED) => established(sock),
         (SYN_SENT, CLOSE) => not_connected(sock),
-        // A new connection at an address where another socket was before.
-        (LISTEN, SYN_RECV) => {
-            let _ = TCP_SOCKETS.remove(&sock);
-        }
-        (LISTEN | SYN_RECV, CLOSE) => {
-            let _ = TCP_SOCKETS.remove(&sock);
-        }
+        // A new connection at an address where another socket was before whose end was missed. To look costs less than
+        // to remove what is not there.
+        (LISTEN, SYN_RECV) if known(sock).is_some() => forget(sock),
+        (LISTEN | SYN_RECV, CLOSE) => forget(sock),
         (_, CLOSE) => closed(sock),
         // Whoever ends a connection runs here.
-        (_, FIN_WAIT1 | LAST_ACK) if knob!(traffic_by_call) == 0 => ended_here(sock),
+        (_, FIN_WAIT1 | LAST_ACK) => ended_here(sock),
         _ => {}
     }
     0
 }
 
+/// The transport protocol of an internet socket; 0 for others.
+///
+/// # Safety
+/// `sock` is an argument of a BTF tracepoint.
+#[inline(always)]
+unsafe fn protocol(sock: *const u8) -> u16 {
+    // SAFETY: the caller vouches for it, and the verifier checks.
+    unsafe {
+        if socket::is_internet(read::direct(sock, offset!(sock_family))) {
+            read::direct(sock, offset!(sock_protocol))
+        } else {
+            0
+        }
+    }
+}
+
 /// Forgets the daemon's own connections where no traffic shows that they are its.
 #[inline(always)]
 fn ended_here(sock: u64) {
-    if bpf_get_current_pid_tgid() >> 32 == knob!(self_tgid) && known(sock).is_some_and(|socket| socket.owned == 0) {
-        let _ = TCP_SOCKETS.remove(&sock);
+    if bpf_get_current_pid_tgid() >> 32 != knob!(self_tgid) {
+        return;
+    }
+    // SAFETY: a map value.
+    if known(sock).is_some_and(|socket| unsafe { (*socket).owned == 0 }) {
+        forget(sock);
     }
 }
 
@@ -128,21 +176,28 @@ fn opened(sock: u64, role: u32) {
 
 #[inline(always)]
 fn established(sock: u64) {
-    match known(sock) {
-        // Also when both ends connected to each other at the same time.
-        Some(socket) if socket.role == Role::Client as u32 => connected(sock, socket),
-        // Accepted before it was established (TCP Fast Open): the owner is known already.
-        Some(socket) if socket.owned != 0 && socket.role == Role::Server as u32 => {}
-        // A connection from outside; its owner is who accepts it.
-        _ => remember(sock, Socket { owner: UNOWNED, since_ns: now(), role: Role::Server as u32, owned: 0 }),
+    if let Some(socket) = known(sock) {
+        // SAFETY: a map value, and the socket is locked.
+        let (role, owned) = unsafe { ((*socket).role, (*socket).owned) };
+        if role == Role::Client as u32 {
+            // Also when both ends connected to each other at the same time.
+            return connected(socket);
+        }
+        if role == Role::Server as u32 && owned != 0 {
+            // Accepted before it was established (TCP Fast Open): the owner is known already.
+            return;
+        }
     }
+    // A connection from outside; its owner is who accepts it.
+    remember(sock, Socket { owner: UNOWNED, since_ns: now(), role: Role::Server as u32, owned: 0 });
 }
 
 #[inline(always)]
-fn connected(sock: u64, mut socket: Socket) {
+fn connected(socket: *mut Socket) {
     let now = now();
-    let duration = now - socket.since_ns;
-    if let Some(stats) = stats(socket.owner) {
+    // SAFETY: a map value, and the socket is locked.
+    let (owner, duration) = unsafe { ((*socket).owner, now - (*socket).since_ns) };
+    if let Some(stats) = stats(owner) {
         // SAFETY: a map value; `latency_bucket` is below the length.
         unsafe {
             add((&raw mut (*stats).connects).cast::<u64>().add(ConnectResult::Ok as usize), 1);
@@ -150,31 +205,40 @@ fn connected(sock: u64, mut socket: Socket) {
             add((&raw mut (*stats).connect_buckets).cast::<u64>().add(latency_bucket(duration) & 15), 1);
         }
     }
-    socket.since_ns = now;
-    remember(sock, socket);
+    // SAFETY: as above.
+    unsafe { (*socket).since_ns = now };
 }
 
 #[inline(always)]
 fn not_connected(sock: u64) {
-    let Some(socket) = known(sock) else { return };
-    let _ = TCP_SOCKETS.remove(&sock);
+    let Some(owner) = owner(sock) else { return };
     let result = match Object(sock).field::<i32>(offset!(sock_err)) {
         0 => ConnectResult::Aborted,
         ECONNREFUSED => ConnectResult::Refused,
         ETIMEDOUT => ConnectResult::Timeout,
         _ => ConnectResult::Error,
     };
-    if let Some(stats) = stats(socket.owner) {
+    if let Some(stats) = stats(owner) {
         // SAFETY: a map value; a result is below the length.
         unsafe { add((&raw mut (*stats).connects).cast::<u64>().add(result as usize), 1) };
     }
+    forget(sock);
 }
 
 #[inline(always)]
 fn closed(sock: u64) {
     let Some(socket) = known(sock) else { return };
-    let _ = TCP_SOCKETS.remove(&sock);
-    let Some(stats) = stats(socket.owner) else { return };
+    // SAFETY: a map value, and the socket is locked.
+    let socket = unsafe { *socket };
+    if let Some(stats) = stats(socket.owner) {
+        count_close(sock, &socket, stats);
+    }
+    // Last, so that as little time as possible is between this and the kernel's change of the state: see `found`.
+    forget(sock);
+}
+
+#[inline(always)]
+fn count_close(sock: u64, socket: &Socket, stats: *mut TcpStats) {
     if knob!(traffic_by_call) == 0 {
         let tcp = Object(sock);
         let sent: u64 = tcp.field(offset!(tcp_bytes_sent));
@@ -204,16 +268,41 @@ fn closed(sock: u64) {
 /// The running task has accepted a connection as descriptor `fd`. Called by `sys_exit`.
 #[inline(never)]
 pub(super) fn accepted(owner: SlotRef, fd: u32) {
-    let sock = file::sock(file::of_task(task::current(), fd));
-    if sock == Object::NONE || !socket::is_tcp(sock) {
-        return;
+    let file = file::of_task(task::current(), fd);
+    // Whether it is a socket at all need not be asked where it is a connection that is known.
+    let sock = file::sock_of_socket(file);
+    if let Some(socket) = known(sock.0) {
+        count_accept(owner, sock);
+        return own(owner, socket);
     }
-    count_accept(owner, sock);
-    let since_ns = match known(sock.0) {
-        Some(socket) if socket.since_ns != 0 => socket.since_ns,
-        _ => now(),
-    };
-    remember(sock.0, Socket { owner, since_ns, role: Role::Server as u32, owned: 1 });
+    let sock = file::sock(file);
+    match socket::protocol(sock) {
+        // Ended before it was accepted, or its first event found no room, or (Fast Open) it is not established yet.
+        socket::TCP => {
+            count_accept(owner, sock);
+            found(sock.0, Socket { owner, since_ns: now(), role: Role::Server as u32, owned: 1 });
+        }
+        socket::MPTCP => {
+            count_accept(owner, sock);
+            // The connection with which it began; what the kernel adds to it later nobody accepts.
+            if let Some(socket) = known(sock.pointer(offset!(mptcp_first)).0) {
+                own(owner, socket);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Notes who has accepted a connection. Nobody holds the socket's lock here: were it reset and another one established
+/// in its entry between these lines, that one would have its owner too early.
+#[inline(always)]
+fn own(owner: SlotRef, socket: *mut Socket) {
+    // SAFETY: a map value.
+    unsafe {
+        (*socket).owner = owner;
+        (*socket).role = Role::Server as u32;
+        (*socket).owned = 1;
+    }
 }
 
 #[inline(always)]
@@ -250,21 +339,13 @@ fn tcp_receive(ctx: BtfTracePointContext) -> i32 {
 fn traffic(ctx: &BtfTracePointContext, length: i32, direction: usize) {
     let sock: *const u8 = ctx.arg(0);
     // SAFETY: an argument of a BTF tracepoint.
-    let (family, protocol, closed) = unsafe {
-        let state: u8 = read::direct(sock, offset!(sock_state));
-        (
-            read::direct::<u16>(sock, offset!(sock_family)),
-            read::direct::<u16>(sock, offset!(sock_protocol)),
-            i32::from(state) == CLOSE,
-        )
-    };
-    if !socket::is_internet(family) || protocol != socket::TCP {
+    let protocol = unsafe { protocol(sock) };
+    if protocol != socket::TCP && protocol != socket::MPTCP {
         return;
     }
-    let address = sock as u64;
     let Some(owner) = slots::current() else {
         // The daemon's own connection is nobody's business, its end neither.
-        let _ = TCP_SOCKETS.remove(&address);
+        forget(sock as u64);
         return;
     };
     // Where only one of the two hooks is there, `closed` counts both directions: here they would count twice.
@@ -274,19 +355,32 @@ fn traffic(ctx: &BtfTracePointContext, length: i32, direction: usize) {
         // SAFETY: a map value; the direction is 0 or 1.
         unsafe { add((&raw mut (*stats).bytes).cast::<u64>().add(direction), length as u64) };
     }
-    match known(address) {
+    // The connections below an MPTCP socket are TCP's, and known by themselves.
+    if protocol == socket::TCP {
+        used(sock, owner);
+    }
+}
+
+/// Notes that `owner` uses `sock`, where its owner is not known.
+#[inline(always)]
+fn used(sock: *const u8, owner: SlotRef) {
+    let address = sock as u64;
+    // SAFETY: a map value, copied.
+    let socket = known(address).map(|socket| unsafe { *socket });
+    match socket {
+        Some(socket) if socket.owner == owner => {}
         // Accepted in a way that was not seen (io_uring).
         Some(socket) if socket.owned == 0 => {
             count_accept(owner, Object(address));
-            remember(address, Socket { owner, owned: 1, ..socket });
+            found(address, Socket { owner, owned: 1, ..socket });
         }
         // Its owner has ended; another process has it, by fork or by descriptor passing.
-        Some(socket) if slots::checked(socket.owner) == SLOT_UNKNOWN => remember(address, Socket { owner, ..socket }),
+        Some(socket) if slots::checked(socket.owner) == SLOT_UNKNOWN => found(address, Socket { owner, ..socket }),
         Some(_) => {}
-        // What is read after the end has no further event that would clear it.
-        None if closed => {}
-        // Older than the daemon.
-        None => remember(address, Socket { owner, since_ns: 0, role: ROLE_UNKNOWN, owned: 1 }),
+        // Older than the daemon. What is read after the end has no further event that would clear it.
+        // SAFETY: an argument of a BTF tracepoint.
+        None if i32::from(unsafe { read::direct::<u8>(sock, offset!(sock_state)) }) == CLOSE => {}
+        None => found(address, Socket { owner, since_ns: 0, role: ROLE_UNKNOWN, owned: 1 }),
     }
 }
 
@@ -310,7 +404,7 @@ fn tcp_retransmit_synack(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn retransmitted(sock: u64, kind: usize, segments: u64) {
-    if let Some(stats) = stats(known(sock).map_or(UNOWNED, |socket| socket.owner)) {
+    if let Some(stats) = stats(owner(sock).unwrap_or(UNOWNED)) {
         // SAFETY: a map value; the kind is below the length.
         unsafe { add((&raw mut (*stats).retransmits).cast::<u64>().add(kind), segments) };
     }
@@ -323,8 +417,8 @@ fn tcp_reset_sent(ctx: BtfTracePointContext) -> i32 {
     // A reset that answers no packet is sent by `close` and `disconnect`, after they have closed the socket: then its
     // owner is forgotten already, but runs.
     let closing = sock != 0 && skb == 0 && i32::from(Object(sock).field::<u8>(offset!(sock_state))) == CLOSE;
-    let owner = match known(sock) {
-        Some(socket) => socket.owner,
+    let owner = match owner(sock) {
+        Some(owner) => owner,
         None if closing => match slots::current() {
             Some(owner) => owner,
             None => return 0,
@@ -338,7 +432,7 @@ fn tcp_reset_sent(ctx: BtfTracePointContext) -> i32 {
 /// `tcp_receive_reset(struct sock *sk)`
 #[btf_tracepoint(function = "tcp_receive_reset")]
 fn tcp_reset_received(ctx: BtfTracePointContext) -> i32 {
-    reset(known(ctx.arg(0)).map_or(UNOWNED, |socket| socket.owner), RECEIVED);
+    reset(owner(ctx.arg(0)).unwrap_or(UNOWNED), RECEIVED);
     0
 }
 

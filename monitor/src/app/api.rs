@@ -8,16 +8,17 @@ use std::{
     time::Instant,
 };
 
-use prometheus::proto::MetricFamily;
 use tokio::sync::{mpsc, oneshot};
 
 use super::service;
 use crate::{
     bpf::loader,
+    budget::{Board, Step},
     cli,
     config::Config,
     events::Store,
     http::{Answer, Backend, ProcessQuery, SignalState, SignalStatus, Status, Unavailable},
+    metrics::Snapshot,
     observer::{KernelSide, Query},
     signals::SIGNALS,
 };
@@ -32,6 +33,7 @@ pub(super) struct Api {
     heartbeat: Arc<AtomicU64>,
     reload: mpsc::Sender<ReloadRequest>,
     signals: Vec<SignalStatus>,
+    board: Arc<Board>,
     since: Instant,
 }
 
@@ -42,17 +44,18 @@ impl Api {
         heartbeat: Arc<AtomicU64>,
         reload: mpsc::Sender<ReloadRequest>,
         signals: Vec<SignalStatus>,
+        board: Arc<Board>,
     ) -> Self {
-        Self { queries, store, heartbeat, reload, signals, since: Instant::now() }
+        Self { queries, store, heartbeat, reload, signals, board, since: Instant::now() }
     }
 }
 
 impl Backend for Api {
-    fn metrics(&self) -> Answer<'_, Vec<MetricFamily>> {
+    fn metrics(&self) -> Answer<'_, Snapshot> {
         Box::pin(async {
             let (to, answer) = oneshot::channel();
             if self.queries.send(Query::Metrics(to)).await.is_err() {
-                return Vec::new();
+                return Snapshot::default();
             }
             answer.await.unwrap_or_default()
         })
@@ -77,11 +80,17 @@ impl Backend for Api {
     }
 
     fn status(&self) -> Status {
+        let budget = self.board.read();
+        let mut signals = self.signals.clone();
+        for step in budget.iter().flat_map(|budget| &budget.shed) {
+            give_up(&mut signals, *step);
+        }
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             revision: cli::revision().to_owned(),
             uptime_seconds: self.since.elapsed().as_secs_f64(),
-            signals: self.signals.clone(),
+            signals,
+            budget,
         }
     }
 
@@ -97,7 +106,20 @@ impl Backend for Api {
     }
 }
 
-/// The state of every signal, which does not change while the daemon runs.
+/// Notes in the state of the signals what has been given up to keep the budget.
+fn give_up(signals: &mut [SignalStatus], step: Step) {
+    let concerned = |status: &&mut SignalStatus| step.signal() == Some(status.name.as_str());
+    for status in signals.iter_mut().filter(concerned) {
+        status.state = SignalState::Partial;
+        let reason = format!("to keep budget.cpu, {}", step.lost());
+        status.reason = Some(match status.reason.take() {
+            Some(before) => format!("{before}; {reason}"),
+            None => reason,
+        });
+    }
+}
+
+/// The state of every signal, but for what is given up to keep the budget.
 pub(super) fn signals(config: &Config, kernel: Option<&KernelSide>) -> Vec<SignalStatus> {
     let off = |reason: &str| (SignalState::Off, Some(reason.to_owned()));
     let of = |name: &str| match kernel {

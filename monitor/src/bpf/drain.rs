@@ -1,8 +1,41 @@
 //! Takes records out of a ring, and proves by their numbers that none is missing.
 
+use std::time::Duration;
+
 use aya::maps::{MapData, RingBuf};
 use monitor_common::record::{ABI_VERSION, Header, Ring};
 use zerocopy::FromBytes as _;
+
+/// When to look at the rings: often while something comes, seldom while nothing does, and at once when there is more than
+/// one look takes.
+#[derive(Debug)]
+pub struct Pace(Duration);
+
+impl Pace {
+    /// Shortest time between two looks that found less than a batch.
+    const BUSY: Duration = Duration::from_millis(10);
+    /// Longest time between two looks, when nothing happens.
+    const IDLE: Duration = Duration::from_millis(100);
+    /// Records taken from each ring at a look; then others have their turn.
+    pub const BATCH: usize = 4_096;
+
+    /// As if something had just come.
+    pub const fn new() -> Self {
+        Self(Self::BUSY)
+    }
+
+    /// How long to wait after a look that found `taken` records.
+    pub fn next(&mut self, taken: usize) -> Duration {
+        self.0 = if taken > 0 { Self::BUSY } else { (self.0 * 2).min(Self::IDLE) };
+        if taken < Self::BATCH { self.0 } else { Duration::ZERO }
+    }
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 /// What has come out of a ring so far, and what has not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,6 +144,16 @@ pub const fn map(ring: Ring) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn looks_come_seldom_while_nothing_comes_and_at_once_after_a_full_batch() {
+        let mut pace = Pace::new();
+        let milliseconds = |taken: &[usize], pace: &mut Pace| -> Vec<u128> {
+            taken.iter().map(|taken| pace.next(*taken).as_millis()).collect()
+        };
+        assert_eq!(milliseconds(&[0, 0, 0, 0, 0], &mut pace), [20, 40, 80, 100, 100]);
+        assert_eq!(milliseconds(&[1, Pace::BATCH - 1, Pace::BATCH, 2 * Pace::BATCH, 0], &mut pace), [10, 10, 0, 0, 20]);
+    }
 
     #[test]
     fn a_gap_is_a_loss_and_a_swap_is_none() {

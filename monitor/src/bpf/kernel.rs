@@ -20,6 +20,8 @@ pub struct Kernel {
     pub cpus: u32,
     /// Hooks to do without, by configuration.
     pub disabled: Vec<String>,
+    /// Hooks that are there but whose programs the kernel refused, with the reason.
+    pub refused: Vec<(&'static str, String)>,
 }
 
 impl Kernel {
@@ -35,18 +37,21 @@ impl Kernel {
         let offsets =
             Offsets::resolve(|field| field.paths.iter().find_map(|path| types.field_offset(field.container, path)));
         let cpus = aya::util::nr_cpus().map_or(1, |cpus| u32::try_from(cpus).unwrap_or(1));
-        Ok(Self { offsets, btf: types, aya, cpus, disabled: disabled.to_vec() })
+        Ok(Self { offsets, btf: types, aya, cpus, disabled: disabled.to_vec(), refused: Vec::new() })
     }
 
     /// Is there such a tracepoint, and may it be used?
     pub fn has_hook(&self, hook: &str) -> bool {
-        !self.disabled.iter().any(|name| name == hook) && self.btf.tracepoint_arguments(hook).is_some()
+        self.refusal(hook).is_none()
     }
 
     /// Why a hook cannot be used; `None`: it can be tried.
     pub fn refusal(&self, hook: &str) -> Option<String> {
         if self.disabled.iter().any(|name| name == hook) {
             return Some("off by kernel.disable_hooks".to_owned());
+        }
+        if let Some((_, reason)) = self.refused.iter().find(|(name, _)| *name == hook) {
+            return Some(reason.clone());
         }
         self.btf.tracepoint_arguments(hook).is_none().then(|| format!("this kernel has no tracepoint {hook}"))
     }

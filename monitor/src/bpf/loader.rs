@@ -10,25 +10,30 @@ use std::{
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, Map, MapData, MapError, Queue},
-    programs::{BtfTracePoint, ProgramError},
+    programs::{BtfTracePoint, ProgramError, tp_btf::BtfTracePointLinkId},
 };
 use monitor_common::{
     knobs::{Knobs, SIGNAL_SYSCALLS, SIGNAL_TCP},
     limits::{self, SLOT_FIRST, SLOT_OTHER, SLOT_UNKNOWN},
     process_slot::{LIVE, ProcessSlot},
+    signals::syscalls::PACE_WINDOW_NS,
 };
 use serde::Serialize;
 use tracing::{debug, warn};
 use zerocopy::IntoBytes as _;
 
 use super::{Attach, BpfError, OBJECT, Program, kernel::Kernel, maps};
-use crate::signals::{Need, SIGNALS, Signal, syscalls::table::call_table};
+use crate::signals::{Need, SIGNALS, Signal, Timing, syscalls::table::call_table};
 
 /// What the kernel programs are loaded with.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Names of the signals that are wanted.
     pub signals: Vec<&'static str>,
+    /// How many system calls are timed.
+    pub timing: Timing,
+    /// Whether it may be fewer later, to keep a budget.
+    pub may_shed: bool,
     /// Process slots.
     pub slots: u32,
     /// Bytes of the security ring.
@@ -113,12 +118,84 @@ pub struct Loaded {
     pub knobs: Knobs,
     /// Shards of the hot counters.
     pub shards: u32,
+    /// How much of the system calls is timed now.
+    timing: Timing,
+    attached: Attached,
 }
 
 impl Loaded {
     /// Does `signal` run, at least in part?
     pub fn runs(&self, signal: &str) -> bool {
         self.signals.iter().any(|report| report.signal == signal && !matches!(report.state, SignalState::Off(_)))
+    }
+
+    /// How much of the system calls is timed now.
+    pub const fn timing(&self) -> Timing {
+        self.timing
+    }
+
+    /// Times system calls in another way from now on. Calls in progress are counted without a duration where none was
+    /// timed before.
+    ///
+    /// # Errors
+    /// When the kernel refuses the program; then everything is as it was.
+    pub fn set_timing(&mut self, timing: Timing) -> Result<(), ProgramError> {
+        if timing == self.timing || !self.runs("syscalls") {
+            return Ok(());
+        }
+        // The new one first: a call that both see in between is counted once all the same, at its end.
+        if let Some(program) = timing.program() {
+            self.attach(program)?;
+        }
+        if let Some(program) = self.timing.program() {
+            self.detach(program)?;
+        }
+        // They share a hook, and its report.
+        if let Some(program) = timing.program() {
+            self.report(program, &HookState::Attached);
+        }
+        self.timing = timing;
+        Ok(())
+    }
+
+    /// Attaches a program that [`load`] has loaded, unless it is attached.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn attach(&mut self, program: Program) -> Result<(), ProgramError> {
+        // What has failed before fails again.
+        if !self.attached.contains_key(program.name) {
+            let link = tracepoint(&mut self.ebpf, program)?.attach()?;
+            self.attached.insert(program.name, Ok(link));
+            self.report(program, &HookState::Attached);
+        }
+        Ok(())
+    }
+
+    /// Detaches a program, which stays loaded. Nothing happens when it is not attached.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn detach(&mut self, program: Program) -> Result<(), ProgramError> {
+        match self.attached.remove(program.name) {
+            Some(Ok(link)) => {
+                self.report(program, &HookState::Unused("given up to keep the budget".to_owned()));
+                tracepoint(&mut self.ebpf, program)?.detach(link)
+            }
+            Some(failure) => {
+                self.attached.insert(program.name, failure);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps the reports true.
+    fn report(&mut self, program: Program, state: &HookState) {
+        let hooks = self.signals.iter_mut().flat_map(|report| &mut report.hooks);
+        for report in hooks.filter(|report| report.hook == program.attach.hook()) {
+            report.state = state.clone();
+        }
     }
 
     /// How often the kernel left a program out, because on that CPU it was running already: where programs may be
@@ -154,11 +231,42 @@ impl Loaded {
     }
 }
 
+/// Hooks whose presence decides what the programs on other hooks do.
+const DECIDING: [&str; 3] = ["sock_send_length", "sock_recv_length", "block_io_start"];
+
 /// Loads and attaches.
 ///
 /// # Errors
 /// Only when nothing can be loaded at all; a hook that fails is in the report.
-pub fn load(kernel: &Kernel, settings: &Settings) -> Result<Loaded, BpfError> {
+pub fn load(kernel: &mut Kernel, settings: &Settings) -> Result<Loaded, BpfError> {
+    let loaded = load_once(kernel, settings)?;
+    // That a hook is there does not mean that its program is let in; and the others have been told already that it works.
+    let refused: Vec<(&'static str, String)> = loaded
+        .signals
+        .iter()
+        .flat_map(|signal| &signal.hooks)
+        .filter_map(|hook| refused_after_all(kernel, hook))
+        .collect();
+    if refused.is_empty() {
+        return Ok(loaded);
+    }
+    warn!(?refused, "the kernel refused programs that others count on; loading again without them");
+    drop(loaded);
+    kernel.refused.extend(refused);
+    load_once(kernel, settings)
+}
+
+/// The hook and the reason, if it decides what others do and could not be used against expectation.
+fn refused_after_all(kernel: &Kernel, hook: &HookReport) -> Option<(&'static str, String)> {
+    match &hook.state {
+        HookState::Failed(reason) if DECIDING.contains(&hook.hook) && kernel.has_hook(hook.hook) => {
+            Some((hook.hook, reason.clone()))
+        }
+        _ => None,
+    }
+}
+
+fn load_once(kernel: &Kernel, settings: &Settings) -> Result<Loaded, BpfError> {
     let shards = kernel.cpus.next_power_of_two().min(limits::SHARDS_MAX);
     let knobs = knobs(kernel, settings, shards);
     let calls = call_table();
@@ -196,14 +304,14 @@ pub fn load(kernel: &Kernel, settings: &Settings) -> Result<Loaded, BpfError> {
     }
     match forbidden(&attached) {
         Some(reason) => Err(BpfError::Permission(reason)),
-        None => Ok(Loaded { ebpf, signals, knobs, shards }),
+        None => Ok(Loaded { ebpf, signals, knobs, shards, timing: settings.timing, attached }),
     }
 }
 
 /// The reason, when maps could be made but no program loaded for want of a capability: CAP_BPF alone gets that far.
 /// EPERM only: EACCES also stands for a program that the verifier refuses.
 fn forbidden(attached: &Attached) -> Option<String> {
-    let refusal = |(program, result): (&&str, &Result<(), String>)| match result {
+    let refusal = |(program, result): (&&str, &Result<_, String>)| match result {
         Err(reason) if reason.contains("Operation not permitted") => Some(format!("program {program}: {reason}")),
         _ => None,
     };
@@ -259,8 +367,17 @@ fn knobs(kernel: &Kernel, settings: &Settings, shards: u32) -> Knobs {
         ),
         security_wake: u64::from(settings.security_ring / 2),
         telemetry_wake: u64::from(settings.telemetry_ring / 2),
+        pacing: u64::from(settings.timing == Timing::Adaptive || settings.may_shed),
+        pace_shift: pace_shift(),
         signals: if wanted("syscalls") { SIGNAL_SYSCALLS } else { 0 } | if wanted("tcp") { SIGNAL_TCP } else { 0 },
     }
+}
+
+/// How many of the kernel's ticks make a window, as a power of two. The coarse clock moves once a tick.
+fn pace_shift() -> u64 {
+    let tick = rustix::time::clock_getres(rustix::time::ClockId::MonotonicCoarse);
+    let tick = u64::try_from(tick.tv_nsec).unwrap_or(0).clamp(1, PACE_WINDOW_NS);
+    u64::from((PACE_WINDOW_NS / tick).ilog2())
 }
 
 /// Fills the queue of free slots, and marks the two that stand for nobody as taken.
@@ -283,7 +400,7 @@ fn hand_out_slots(ebpf: &mut Ebpf, slots: u32) -> Result<(), BpfError> {
 }
 
 /// Programs that have been tried, with the reason of a failure.
-type Attached = HashMap<&'static str, Result<(), String>>;
+type Attached = HashMap<&'static str, Result<BtfTracePointLinkId, String>>;
 
 fn attach_signal(
     signal: &'static Signal,
@@ -303,12 +420,18 @@ fn attach_signal(
     for hook in signal.hooks {
         let name = hook.program.attach.hook();
         let state = match hook.need {
+            Need::For(timing) if timing != settings.timing => {
+                if settings.may_shed && timing > settings.timing {
+                    prepare(hook.program, kernel, ebpf);
+                }
+                continue;
+            }
             Need::InPlaceOf(better) if kernel.has_hook(better) => HookState::Unused(format!("{better} is better")),
             _ => try_hook(hook.program, kernel, ebpf, attached),
         };
         let failed = matches!(state, HookState::Failed(_));
         let missed = if let Need::Optional(what) = hook.need { Some(what).filter(|_| failed) } else { None };
-        if let (Need::Required, HookState::Failed(reason)) = (hook.need, &state) {
+        if let (Need::Required | Need::For(_), HookState::Failed(reason)) = (hook.need, &state) {
             report.state = SignalState::Off(format!("{name}: {reason}"));
         }
         if let Some(what) = missed.filter(|what| !lost.contains(what)) {
@@ -354,17 +477,28 @@ fn try_hook(program: Program, kernel: &Kernel, ebpf: &mut Ebpf, attached: &mut A
         })
     });
     match result {
-        Ok(()) => HookState::Attached,
+        Ok(_) => HookState::Attached,
         Err(reason) => HookState::Failed(reason.clone()),
     }
 }
 
-fn attach(program: Program, kernel: &Kernel, ebpf: &mut Ebpf) -> Result<(), ProgramError> {
+fn attach(program: Program, kernel: &Kernel, ebpf: &mut Ebpf) -> Result<BtfTracePointLinkId, ProgramError> {
     let Attach::BtfTracepoint { name } = program.attach else { return Err(ProgramError::UnexpectedProgramType) };
-    let loaded: &mut BtfTracePoint =
-        ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()?;
+    let loaded = tracepoint(ebpf, program)?;
     loaded.load(name, &kernel.aya)?;
-    loaded.attach().map(drop)
+    loaded.attach()
+}
+
+/// Loads a program that may be attached later: under load there is no time for that, and maybe no right to.
+fn prepare(program: Program, kernel: &Kernel, ebpf: &mut Ebpf) {
+    let name = program.attach.hook();
+    if let Err(error) = tracepoint(ebpf, program).and_then(|loaded| loaded.load(name, &kernel.aya)) {
+        warn!(program = program.name, error = %short(&error), "cannot be used later to keep the budget");
+    }
+}
+
+fn tracepoint(ebpf: &mut Ebpf, program: Program) -> Result<&mut BtfTracePoint, ProgramError> {
+    ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
 }
 
 /// The lines of a verifier's log that tell why, instead of all of its thousands; the debug log has the rest.

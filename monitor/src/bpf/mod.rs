@@ -4,6 +4,7 @@ pub mod btf;
 pub mod drain;
 pub mod kernel;
 pub mod loader;
+pub mod table;
 pub mod wall;
 
 use aya::maps::MapError;

@@ -9,8 +9,9 @@ use toml::de::DeValue;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::mistake::{nearest, quoted, suggestion};
-use super::model::{Choice, Config, KernelLevel, LogFormat, Output};
+use super::model::{Choice, Config, KernelLevel, LogFormat, Output, Share};
 use super::units;
+use crate::signals::Timing;
 
 /// Longest entry of a list, in bytes: group names and rule ids are shorter, a path is not longer (PATH_MAX).
 const ITEM_LIMIT: usize = 4096;
@@ -51,6 +52,10 @@ pub enum Field {
     KernelLevel(Lens<KernelLevel>),
     /// Where events go.
     Output(Lens<Output>),
+    /// How many system calls are timed.
+    Timing(Lens<Timing>),
+    /// A share of one CPU, or none.
+    Share(Lens<Share>),
 }
 
 /// What an entry of a list may be.
@@ -107,6 +112,8 @@ impl Field {
             Self::LogFormat(lens) => *(lens.get_mut)(config) = choice(raw)?,
             Self::KernelLevel(lens) => *(lens.get_mut)(config) = choice(raw)?,
             Self::Output(lens) => *(lens.get_mut)(config) = choice(raw)?,
+            Self::Timing(lens) => *(lens.get_mut)(config) = choice(raw)?,
+            Self::Share(lens) => *(lens.get_mut)(config) = share(raw)?,
         }
         Ok(())
     }
@@ -125,6 +132,8 @@ impl Field {
             Self::LogFormat(lens) => toml_string(word(*(lens.get)(config))),
             Self::KernelLevel(lens) => toml_string(word(*(lens.get)(config))),
             Self::Output(lens) => toml_string(word(*(lens.get)(config))),
+            Self::Timing(lens) => toml_string(word(*(lens.get)(config))),
+            Self::Share(lens) => toml_string(&units::format_share(*(lens.get)(config))),
         }
     }
 
@@ -153,6 +162,10 @@ impl Field {
             Self::LogFormat(_) => one_of::<LogFormat>(),
             Self::KernelLevel(_) => one_of::<KernelLevel>(),
             Self::Output(_) => one_of::<Output>(),
+            Self::Timing(_) => one_of::<Timing>(),
+            Self::Share(_) => {
+                r#""off", or a percentage of one CPU from 0.1% to 10000%, written like "1%" or "2.5%""#.to_owned()
+            }
         }
     }
 
@@ -280,6 +293,13 @@ fn path(raw: Raw<'_>) -> Result<PathBuf, Wrong> {
         "" => Err("it is empty".into()),
         text if text.contains('\0') || text.len() > ITEM_LIMIT => Err("no file has such a name".into()),
         text => Ok(PathBuf::from(text)),
+    }
+}
+
+fn share(raw: Raw<'_>) -> Result<Share, Wrong> {
+    match raw {
+        Raw::Toml(DeValue::Integer(_) | DeValue::Float(_)) => Err("no %".into()),
+        _ => Ok(units::parse_share(raw.text()?.trim())?),
     }
 }
 

@@ -77,6 +77,8 @@ pub const TABLES: &[(&str, &str)] = &[
     ("processes", "The process table."),
     ("kernel", "The kernel programs."),
     ("signals", "Which signals are collected."),
+    ("syscalls", "How system calls are observed."),
+    ("budget", "What the daemon may cost."),
     ("host", "The numbers of the whole machine."),
     ("events", "Where security events go, beside the HTTP API."),
     ("rules", "The security rules."),
@@ -190,6 +192,14 @@ pub static KEYS: &[Key] = &[
         "Processes: exec, fork, exit. Without it the metrics of processes are missing; rules work all the same."),
     key!(signals.host: Switch, Restart, "false",
         "The machine: CPU, memory, disks, network, load."),
+
+    key!(syscalls.timing: Timing, Restart, r#""adaptive""#,
+        "How many system calls are timed: every one (full); the first 64 of each thread in each 64 ms and the first of each family, then a random one in 16, which stands for the others (adaptive); none (counts). All are counted with their errors, but those that never return, such as exit, are not where none is timed."),
+
+    key!(budget.cpu: Share, Live, r#""1%""#,
+        "CPU time that the daemon may cost, its kernel programs included, as a share of one CPU. Above it detail is given up step by step, and taken back later; what security rules need is never given up. Kernel programs are measured with CAP_SYS_ADMIN only. Where there was no budget at the start, timing only some system calls is left out of the steps."),
+    key!(budget.interval: Duration(SECOND..=10 * MINUTE), Live, r#""10s""#,
+        "Time between two measurements, each followed by at most one step."),
 
     key!(host.interval: Duration(SECOND..=10 * MINUTE), Live, r#""15s""#,
         "Time between two readings."),

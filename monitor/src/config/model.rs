@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use monitor_common::limits;
 
+use crate::signals::Timing;
+
 /// The whole configuration. Its [`Default`] is what the daemon does without any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
@@ -23,6 +25,10 @@ pub struct Config {
     pub kernel: Kernel,
     /// Which signals are collected.
     pub signals: Signals,
+    /// How system calls are observed.
+    pub syscalls: Syscalls,
+    /// What the daemon may cost.
+    pub budget: Budget,
     /// The numbers of the whole machine.
     pub host: Host,
     /// Where security events go.
@@ -181,6 +187,46 @@ impl Default for Signals {
     }
 }
 
+/// `[syscalls]`: how system calls are observed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Syscalls {
+    /// How many of them are timed.
+    pub timing: Timing,
+}
+
+/// `[budget]`: what the daemon may cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// CPU time, in the kernel and outside.
+    pub cpu: Share,
+    /// Time between two measurements.
+    pub interval: Duration,
+}
+
+impl Budget {
+    /// Time between two measurements, if there is a budget to keep.
+    pub fn measured(&self) -> Option<Duration> {
+        self.cpu.ratio().map(|_| self.interval)
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { cpu: Share::default(), interval: Duration::from_secs(5) }
+    }
+}
+
+/// A share of one CPU, in hundredths of a percent; 0: no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share(pub u32);
+
+impl Share {
+    /// As a ratio; `None`: no limit.
+    pub fn ratio(self) -> Option<f64> {
+        (self.0 != 0).then(|| f64::from(self.0) / 1e4)
+    }
+}
+
 /// `[host]`: the numbers of the whole machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
@@ -266,6 +312,11 @@ impl Choice for KernelLevel {
         ("debug", Self::Debug),
         ("trace", Self::Trace),
     ];
+}
+
+impl Choice for Timing {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("full", Self::Full), ("adaptive", Self::Adaptive), ("counts", Self::Counts)];
 }
 
 impl Choice for Output {

@@ -6,6 +6,7 @@ use super::field::Field;
 use super::keys::{GROUP_HELP, GROUP_KEYS, KEYS, Key, TABLES};
 use super::model::{Choice, KernelLevel, LogFormat, Output};
 use super::show::default_of;
+use crate::signals::Timing;
 
 /// The schema (draft 2020-12), with a newline at its end.
 pub fn schema() -> String {
@@ -60,11 +61,14 @@ fn kind(field: &Field) -> Value {
         Field::Switch(_) => json!({"type": "boolean"}),
         Field::Count(_, limits) => json!({"type": "integer", "minimum": limits.start(), "maximum": limits.end()}),
         Field::Size(..) | Field::Ring(..) => json!({"type": ["string", "integer"]}),
-        Field::Duration(..) | Field::Address(_) | Field::Path(_) | Field::Filter(_) => json!({"type": "string"}),
+        Field::Duration(..) | Field::Address(_) | Field::Path(_) | Field::Filter(_) | Field::Share(_) => {
+            json!({"type": "string"})
+        }
         Field::Names(..) => strings(),
         Field::LogFormat(_) => words::<LogFormat>(),
         Field::KernelLevel(_) => words::<KernelLevel>(),
         Field::Output(_) => words::<Output>(),
+        Field::Timing(_) => words::<Timing>(),
     }
 }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
+use super::model::Share;
+
 /// Reads "10m", "1h30m", "500ms".
 ///
 /// # Errors
@@ -33,6 +35,29 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
         return Err(format!("unknown unit {unit:?}"));
     }
     text.parse::<ByteSize>().map(|size| size.as_u64()).map_err(|_| String::new())
+}
+
+/// Reads "1%", "2.5%", "off".
+///
+/// # Errors
+/// Says what is wrong with the text.
+pub(super) fn parse_share(text: &str) -> Result<Share, String> {
+    if text == "off" {
+        return Ok(Share::default());
+    }
+    let Some(number) = text.strip_suffix('%') else { return Err("no %".to_owned()) };
+    let percent: f64 = number.trim().parse().map_err(|_| String::new())?;
+    // Also refuses what is no number.
+    if (0.1..=10_000.0).contains(&percent) {
+        Ok(Share((percent * 100.0).round() as u32))
+    } else {
+        Err("out of range".to_owned())
+    }
+}
+
+/// Writes what [`parse_share`] reads, exactly.
+pub(super) fn format_share(share: Share) -> String {
+    share.ratio().map_or_else(|| "off".to_owned(), |_| format!("{}%", f64::from(share.0) / 100.0))
 }
 
 const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];

@@ -26,7 +26,9 @@ pub const fn blinds(loss: Loss) -> bool {
         | Loss::BlockRequests
         | Loss::BlockDevices
         | Loss::BlockProcesses
-        | Loss::BlockErrors => false,
+        | Loss::BlockErrors
+        | Loss::SocketsLocked
+        | Loss::BlockRequestsLocked => false,
     }
 }
 

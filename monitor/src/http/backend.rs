@@ -2,11 +2,10 @@
 
 use std::pin::Pin;
 
-use prometheus::proto::MetricFamily;
 use serde::Serialize;
 
 use super::query::ProcessQuery;
-use crate::events::Store;
+use crate::{budget::BudgetStatus, events::Store, metrics::Snapshot};
 
 /// A future whose type is not named, for a trait that can be used as an object.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -14,7 +13,7 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// The rest of the daemon. Nothing here may block: a slow answer is a pending future.
 pub trait Backend: Send + Sync + 'static {
     /// The metrics of the whole daemon, HTTP's own excepted. Never asked for twice at a time; may take long.
-    fn metrics(&self) -> Answer<'_, Vec<MetricFamily>>;
+    fn metrics(&self) -> Answer<'_, Snapshot>;
     /// The processes that `query` asks for, as the JSON to answer with.
     fn processes(&self, query: ProcessQuery) -> Answer<'_, Result<serde_json::Value, Unavailable>>;
     /// Reads the configuration again: what changed, or the complete text of what is wrong with it.
@@ -43,6 +42,9 @@ pub struct Status {
     pub uptime_seconds: f64,
     /// Every signal, also those that are off.
     pub signals: Vec<SignalStatus>,
+    /// How `budget.cpu` is kept; absent without a budget, and until the first measurement.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetStatus>,
 }
 
 /// What became of one signal.

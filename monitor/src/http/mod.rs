@@ -87,7 +87,9 @@ pub struct Limits {
     pub header: Duration,
     /// Until the peer takes the next byte of an answer.
     pub stall: Duration,
-    /// Until the numbers of a scrape are there; then the last ones are served.
+    /// Until fresh numbers of a scrape are there; then the last ones are served if they are a few seconds old at most.
+    pub fresh: Duration,
+    /// Until the numbers of a scrape are there; then older ones are served.
     pub scrape: Duration,
     /// Until any other answer of the daemon is there.
     pub answer: Duration,
@@ -100,6 +102,7 @@ impl Default for Limits {
         Self {
             header: Duration::from_secs(10),
             stall: Duration::from_secs(30),
+            fresh: Duration::from_millis(10),
             scrape: Duration::from_secs(1),
             answer: Duration::from_secs(10),
             keep_alive: Duration::from_secs(15),

@@ -45,6 +45,17 @@ pub(super) fn render(status: &Status, ready: &Result<(), String>) -> String {
     page.push_str(
         "</table>\n<p><code>monitor doctor</code> says what this kernel can do, and what to do about the rest.</p>\n",
     );
+    if let Some(budget) = &status.budget {
+        let (used, cpu) = (budget.used * 100.0, budget.cpu * 100.0);
+        put(&mut page, format_args!("<h2>Budget</h2>\n<p>Costs {used:.2} % of a CPU; may cost {cpu} %.</p>\n"));
+        if !budget.shed.is_empty() {
+            page.push_str("<p class=partial>To keep it:</p>\n<ul>\n");
+            for step in &budget.shed {
+                put(&mut page, format_args!("<li>{}\n", escape(step.lost())));
+            }
+            page.push_str("</ul>\n");
+        }
+    }
     page.push_str("<h2>Where things are</h2>\n<table>\n");
     for (path, what) in LINKS {
         put(&mut page, format_args!("<tr><td><a href=\"{path}\"><code>{path}</code></a><td>{what}\n"));
@@ -91,7 +102,10 @@ fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{SignalState, SignalStatus};
+    use crate::{
+        budget::{BudgetStatus, Step},
+        http::{SignalState, SignalStatus},
+    };
 
     #[test]
     fn nothing_that_comes_from_the_host_becomes_markup() {
@@ -101,11 +115,27 @@ mod tests {
             revision: hostile.into(),
             uptime_seconds: 93_784.0,
             signals: vec![SignalStatus { name: hostile.into(), state: SignalState::Off, reason: Some(hostile.into()) }],
+            budget: None,
         };
         let page = render(&status, &Err(hostile.into()));
         assert!(!page.contains("<script") && !page.contains("\"1\""), "{page}");
         assert_eq!(page.matches("&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&#39; &amp; co").count(), 5);
         assert!(page.contains("up for 1 d 2 h"), "{page}");
+    }
+
+    #[test]
+    fn what_is_given_up_for_the_budget_is_on_the_page() {
+        let shed = vec![Step::AdaptiveTiming];
+        let status = Status {
+            version: String::new(),
+            revision: String::new(),
+            uptime_seconds: 0.0,
+            signals: Vec::new(),
+            budget: Some(BudgetStatus { cpu: 0.01, used: 0.0123, shed }),
+        };
+        let page = render(&status, &Ok(()));
+        assert!(page.contains("Costs 1.23 % of a CPU; may cost 1 %."), "{page}");
+        assert!(page.contains(&format!("<li>{}", Step::AdaptiveTiming.lost())), "{page}");
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! The builder of one scrape.
 
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering as Memory};
 use std::sync::{Mutex, PoisonError};
 
-use prometheus::proto;
-
+use super::snapshot::{Family, Snapshot};
 use super::{Kind, Metric};
 
 /// Why samples were left out of a scrape; see [`skipped`].
@@ -53,15 +52,12 @@ pub(super) fn skip(name: &str, reason: Skipped) {
     }
 }
 
-struct Family {
-    metric: &'static Metric,
-    samples: Vec<proto::Metric>,
-}
-
 /// Collects the samples of one scrape.
 #[derive(Default)]
 pub struct Families {
-    families: BTreeMap<&'static str, Family>,
+    families: Vec<Family>,
+    /// Where the family of a description is, by its address: comparing names costs more than all else per sample.
+    places: HashMap<usize, usize, BuildHasherDefault<Address>>,
 }
 
 impl Families {
@@ -85,73 +81,96 @@ impl Families {
     /// Adds the sample of a histogram. `bounds` are the upper bounds of the buckets in increasing order, without
     /// infinity; `counts` are the observations in each bucket, not cumulative, and one more than bounds: the last is
     /// what lies above all bounds. `sum` is the sum of all observations in the unit of the bounds.
-    pub fn histogram(&mut self, metric: &'static Metric, labels: &[&str], bounds: &[f64], counts: &[u64], sum: f64) {
+    pub fn histogram(
+        &mut self,
+        metric: &'static Metric,
+        labels: &[&str],
+        bounds: &'static [f64],
+        counts: &[u64],
+        sum: f64,
+    ) {
         let result = self.try_histogram(metric, labels, bounds, counts, sum);
         checked(metric, result);
     }
 
     fn try_counter(&mut self, metric: &'static Metric, labels: &[&str], value: f64) -> Result<(), Skipped> {
-        let mut sample = sample(metric, Kind::Counter, labels)?;
         not_negative(value)?;
-        let mut counter = proto::Counter::default();
-        counter.set_value(value);
-        sample.set_counter(counter);
-        self.push(metric, sample)
+        self.family(metric, Kind::Counter, labels)?.push(labels, value);
+        Ok(())
     }
 
     fn try_gauge(&mut self, metric: &'static Metric, labels: &[&str], value: f64) -> Result<(), Skipped> {
-        let mut sample = sample(metric, Kind::Gauge, labels)?;
-        let mut gauge = proto::Gauge::default();
-        gauge.set_value(value);
-        sample.set_gauge(gauge);
-        self.push(metric, sample)
+        self.family(metric, Kind::Gauge, labels)?.push(labels, value);
+        Ok(())
     }
 
     fn try_histogram(
         &mut self,
         metric: &'static Metric,
         labels: &[&str],
-        bounds: &[f64],
+        bounds: &'static [f64],
         counts: &[u64],
         sum: f64,
     ) -> Result<(), Skipped> {
-        let mut sample = sample(metric, Kind::Histogram, labels)?;
         let increasing = bounds.windows(2).all(|pair| pair[0] < pair[1]);
         if counts.len() != bounds.len() + 1 || !increasing || bounds.iter().any(|bound| !bound.is_finite()) {
             return Err(Skipped::Mismatch);
         }
         not_negative(sum)?;
-        let mut total = 0_u64;
-        let mut buckets = Vec::with_capacity(bounds.len());
-        for (bound, count) in bounds.iter().zip(counts) {
-            total = total.saturating_add(*count);
-            let mut bucket = proto::Bucket::default();
-            bucket.set_upper_bound(*bound);
-            bucket.set_cumulative_count(total);
-            buckets.push(bucket);
-        }
-        let mut histogram = proto::Histogram::default();
-        histogram.set_bucket(buckets);
-        histogram.set_sample_count(total.saturating_add(counts[bounds.len()]));
-        histogram.set_sample_sum(sum);
-        sample.set_histogram(histogram);
-        self.push(metric, sample)
+        self.family(metric, Kind::Histogram, labels)?.push_histogram(labels, bounds, counts, sum);
+        Ok(())
     }
 
-    fn push(&mut self, metric: &'static Metric, sample: proto::Metric) -> Result<(), Skipped> {
-        let family = self.families.entry(metric.name).or_insert_with(|| Family { metric, samples: Vec::new() });
+    fn family(&mut self, metric: &'static Metric, kind: Kind, labels: &[&str]) -> Result<&mut Family, Skipped> {
+        let families = &mut self.families;
+        let place = *self.places.entry(std::ptr::from_ref(metric).addr()).or_insert_with(|| {
+            // Two descriptions of one name are rare, and one family.
+            families.iter().position(|family| family.metric.name == metric.name).unwrap_or_else(|| {
+                families.push(Family::new(metric));
+                families.len() - 1
+            })
+        });
+        let family = self.families.get_mut(place).ok_or(Skipped::Mismatch)?;
         // Two descriptions with one name would be two families with one name, which no parser takes.
-        if family.metric.kind != metric.kind || family.metric.labels != metric.labels {
-            return Err(Skipped::Mismatch);
+        let same = family.metric.kind == metric.kind && family.metric.labels == metric.labels;
+        if same && metric.kind == kind && metric.labels.len() == labels.len() {
+            Ok(family)
+        } else {
+            Err(Skipped::Mismatch)
         }
-        family.samples.push(sample);
-        Ok(())
     }
 
     /// The families, sorted by name, and each family's samples, sorted by labels; no series twice: the first that was
     /// given stays.
-    pub fn finish(self) -> Vec<proto::MetricFamily> {
-        self.families.into_values().map(finish_family).collect()
+    pub fn finish(self) -> Snapshot {
+        let mut families = self.families;
+        families.retain(|family| !family.is_empty());
+        for family in &mut families {
+            let twice = family.sort();
+            // Rendering arbitrary bytes as text can make two names equal; Prometheus refuses the whole scrape for that.
+            (0..twice).for_each(|_| skip(family.metric.name, Skipped::Duplicate));
+        }
+        families.sort_by_key(|family| family.metric.name);
+        Snapshot::new(families)
+    }
+}
+
+/// Hashes an address: those of descriptions differ in the bits in the middle.
+#[derive(Default)]
+struct Address(u64);
+
+impl Hasher for Address {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_usize(usize::from(*byte)));
+    }
+
+    fn write_usize(&mut self, address: usize) {
+        // 2^64 by the golden ratio (Knuth): spreads them to the upper bits, which the table looks at, too.
+        self.0 = (self.0 ^ address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
     }
 }
 
@@ -161,54 +180,8 @@ fn checked(metric: &'static Metric, result: Result<(), Skipped>) {
     skip(metric.name, reason);
 }
 
-fn sample(metric: &'static Metric, kind: Kind, labels: &[&str]) -> Result<proto::Metric, Skipped> {
-    if metric.kind != kind || metric.labels.len() != labels.len() {
-        return Err(Skipped::Mismatch);
-    }
-    let pair = |(name, value): (&&str, &&str)| {
-        let mut pair = proto::LabelPair::default();
-        pair.set_name((*name).to_owned());
-        pair.set_value((*value).to_owned());
-        pair
-    };
-    Ok(proto::Metric::from_label(metric.labels.iter().zip(labels).map(pair).collect()))
-}
-
 fn not_negative(value: f64) -> Result<(), Skipped> {
     if value >= 0.0 { Ok(()) } else { Err(Skipped::Value) }
-}
-
-fn finish_family(Family { metric, mut samples }: Family) -> proto::MetricFamily {
-    sort_samples(metric.name, &mut samples);
-    let mut family = proto::MetricFamily::default();
-    family.set_name(metric.name.to_owned());
-    family.set_help(metric.help.to_owned());
-    family.set_field_type(match metric.kind {
-        Kind::Counter => proto::MetricType::COUNTER,
-        Kind::Gauge => proto::MetricType::GAUGE,
-        Kind::Histogram => proto::MetricType::HISTOGRAM,
-    });
-    family.set_metric(samples);
-    family
-}
-
-/// Sorts samples by labels and keeps the first of those with the same.
-fn sort_samples(name: &str, samples: &mut Vec<proto::Metric>) {
-    samples.sort_by(by_labels);
-    // Rendering arbitrary bytes as text can make two names equal; Prometheus refuses the whole scrape for that.
-    samples.dedup_by(|later, earlier| {
-        let same = by_labels(later, earlier) == Ordering::Equal;
-        if same {
-            skip(name, Skipped::Duplicate);
-        }
-        same
-    });
-}
-
-fn by_labels(left: &proto::Metric, right: &proto::Metric) -> Ordering {
-    let (left, right) = (left.get_label(), right.get_label());
-    let pairs = left.iter().zip(right).map(|(a, b)| a.name().cmp(b.name()).then_with(|| a.value().cmp(b.value())));
-    pairs.fold(Ordering::Equal, Ordering::then).then(left.len().cmp(&right.len()))
 }
 
 #[cfg(test)]
@@ -221,27 +194,22 @@ mod tests {
     static WAIT: Metric =
         Metric { name: "monitor_test_seconds", help: "Waits.", kind: Kind::Histogram, labels: &["group"] };
 
+    fn values(snapshot: &Snapshot, name: &str) -> Vec<f64> {
+        snapshot.family(name).unwrap().samples().map(|sample| sample.value()).collect()
+    }
+
     #[test]
     fn families_and_samples_come_out_sorted() {
         let mut families = Families::new();
         families.counter(&REQUESTS, &["b", "1"], 3.0);
         families.counter(&REQUESTS, &["a", "2"], 2.0);
         families.counter(&REQUESTS, &["a", "1"], 1.0);
+        families.counter(&REQUESTS, &["a ", "1"], 2.5);
         families.histogram(&WAIT, &["a"], &[0.5, 1.0], &[1, 2, 3], 9.5);
-        let families = families.finish();
-        assert_eq!(families.iter().map(|family| family.name()).collect::<Vec<_>>(), [WAIT.name, REQUESTS.name]);
-        let values: Vec<f64> = families[1].get_metric().iter().map(|m| m.get_counter().get_value()).collect();
-        assert_eq!(values, [1.0, 2.0, 3.0]);
-    }
-
-    #[test]
-    fn a_histogram_is_cumulative_and_counts_what_lies_above_all_bounds() {
-        let mut families = Families::new();
-        families.histogram(&WAIT, &["a"], &[0.5, 1.0], &[1, 2, 3], 9.5);
-        let families = families.finish();
-        let histogram = families[0].get_metric()[0].get_histogram();
-        let counts: Vec<u64> = histogram.get_bucket().iter().map(|bucket| bucket.cumulative_count()).collect();
-        assert_eq!((counts, histogram.get_sample_count(), histogram.get_sample_sum()), (vec![1, 3], 6, 9.5));
+        let snapshot = families.finish();
+        assert_eq!(snapshot.families().map(|family| family.name()).collect::<Vec<_>>(), [WAIT.name, REQUESTS.name]);
+        assert_eq!(values(&snapshot, REQUESTS.name), [1.0, 2.0, 2.5, 3.0]);
+        assert_eq!(snapshot.series(), 4 + 5);
     }
 
     #[test]
@@ -251,10 +219,16 @@ mod tests {
         families.counter(&REQUESTS, &["b", "1"], 7.0);
         families.counter(&REQUESTS, &["a", "1"], 2.0);
         let before = skipped()[Skipped::Duplicate as usize].1;
-        let families = families.finish();
-        let values: Vec<f64> = families[0].get_metric().iter().map(|m| m.get_counter().get_value()).collect();
-        assert_eq!(values, [1.0, 7.0]);
+        assert_eq!(values(&families.finish(), REQUESTS.name), [1.0, 7.0]);
         assert!(skipped()[Skipped::Duplicate as usize].1 > before);
+    }
+
+    #[test]
+    fn labels_that_only_read_the_same_in_a_row_are_not_the_same() {
+        let mut families = Families::new();
+        families.counter(&REQUESTS, &["ab", "c"], 1.0);
+        families.counter(&REQUESTS, &["a", "bc"], 2.0);
+        assert_eq!(values(&families.finish(), REQUESTS.name), [2.0, 1.0]);
     }
 
     #[test]
@@ -269,6 +243,6 @@ mod tests {
         assert_eq!(families.try_histogram(&WAIT, &["a"], &[f64::INFINITY], &[1, 1], 0.0), Err(Skipped::Mismatch));
         assert_eq!(families.try_counter(&REQUESTS, &["a", "1"], 1.0), Ok(()));
         assert_eq!(families.try_gauge(&OTHER, &[], 1.0), Err(Skipped::Mismatch));
-        assert_eq!(families.finish().len(), 1);
+        assert_eq!(families.finish().families().count(), 1);
     }
 }

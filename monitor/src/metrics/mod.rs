@@ -5,20 +5,20 @@
 
 mod bounds;
 mod describe;
-mod encode;
 mod families;
-mod merge;
 mod negotiate;
 mod openmetrics;
+mod page;
+mod snapshot;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use bounds::{histogram_bounds_bytes, histogram_bounds_seconds, lifetime_bounds_seconds};
 pub use describe::{lint, markdown};
-pub use encode::{encode, encode_openmetrics, encode_text};
 pub use families::{Families, Skipped, skipped};
-pub use merge::merge;
 pub use negotiate::Format;
+pub use page::encode;
+pub use snapshot::{Family, Sample, Snapshot};
 
 /// What a series does over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,13 +1,12 @@
 //! One scrape.
 
 use monitor_common::{loss::Loss, record::Ring};
-use prometheus::proto::MetricFamily;
 
 use super::{KernelSide, Observer, per_process};
 use crate::{
     bpf::loader::{HookState, SignalReport, SignalState},
-    detect, events, health, http,
-    metrics::{Families, Kind, Metric},
+    budget, detect, events, health, http,
+    metrics::{Families, Kind, Metric, Snapshot},
     processes,
     signals::{SIGNALS, block_io, host, syscalls, tcp},
 };
@@ -83,18 +82,18 @@ pub fn metrics() -> Vec<(&'static str, Vec<&'static Metric>)> {
         ),
         ("Host", host::METRICS.to_vec()),
         ("Security events", [detect::METRICS, events::METRICS].concat()),
-        ("The daemon itself", [METRICS, health::METRICS, http::METRICS].concat()),
+        ("The daemon itself", [METRICS, health::METRICS, budget::METRICS, http::METRICS].concat()),
     ]
 }
 
 impl Observer {
     /// All metrics.
-    pub(super) fn collect(&mut self) -> Vec<MetricFamily> {
+    pub(super) fn collect(&mut self) -> Snapshot {
         let mut families = Families::new();
         let groups = self.table.groups();
         if let Some(kernel) = &mut self.kernel {
             if let Some(syscalls) = &kernel.syscalls {
-                syscalls.collect(groups, &mut families);
+                syscalls.collect(groups, kernel.loaded.timing(), &mut families);
             }
             if let Some(tcp) = &kernel.tcp {
                 tcp.collect(groups, &mut families);
@@ -121,6 +120,9 @@ impl Observer {
         self.store.collect(&mut families);
         self.sink.collect(&mut families);
         self.health.collect(&mut families);
+        if let Some(governor) = &self.governor {
+            governor.collect(&mut families);
+        }
         families.finish()
     }
 }

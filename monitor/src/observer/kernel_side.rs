@@ -83,7 +83,7 @@ impl Life {
         match Kind::from_number(header.kind)? {
             Kind::Fork => ForkRecord::read_from_prefix(record).ok().map(|(fork, _)| Self::Fork(fork)),
             Kind::Exit => ExitRecord::read_from_prefix(record).ok().map(|(exit, _)| Self::Exit(exit)),
-            Kind::ExecSmall | Kind::ExecMedium | Kind::ExecLarge => None,
+            Kind::Exec | Kind::ExecLong => None,
         }
     }
 
@@ -113,8 +113,8 @@ impl KernelSide {
     /// # Errors
     /// When nothing can be loaded at all.
     pub fn load(btf: &Path, config: &Config) -> Result<Self, BpfError> {
-        let kernel = Kernel::look(btf, &config.kernel.disable_hooks)?;
-        Self::open(loader::load(&kernel, &settings(config))?)
+        let mut kernel = Kernel::look(btf, &config.kernel.disable_hooks)?;
+        Self::open(loader::load(&mut kernel, &settings(config))?)
     }
 
     fn open(mut loaded: Loaded) -> Result<Self, BpfError> {
@@ -318,6 +318,8 @@ fn settings(config: &Config) -> Settings {
     };
     Settings {
         signals: SIGNALS.iter().map(|signal| signal.name).filter(|name| wanted(name)).collect(),
+        timing: config.syscalls.timing,
+        may_shed: config.budget.measured().is_some(),
         slots: config.processes.slots,
         security_ring: u32::try_from(config.kernel.security_ring).unwrap_or(u32::MAX),
         telemetry_ring: u32::try_from(config.kernel.telemetry_ring).unwrap_or(u32::MAX),

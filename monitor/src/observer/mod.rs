@@ -1,6 +1,7 @@
 //! The pipeline: one thread that drains the rings, knows the processes, adds up the numbers and runs the rules. Nothing
 //! here is shared, so nothing is locked; the HTTP server asks by message and gets copies.
 
+mod budget;
 mod collect;
 mod kernel_side;
 mod per_process;
@@ -15,7 +16,6 @@ use std::{
     time::Duration,
 };
 
-use prometheus::proto::MetricFamily;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until},
@@ -23,12 +23,14 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    bpf::{BpfError, wall::since_boot},
+    bpf::{BpfError, drain::Pace, wall::since_boot},
+    budget::{Board, Governor},
     config::Config,
     detect::{Engine, RuleSettings},
     events::{Sink, Store},
     health::Health,
     http::ProcessQuery,
+    metrics::Snapshot,
     processes::{GroupOptions, GroupRule, Groups, Options, PerProcess, ProcessTable},
     signals::host::Host,
     sys,
@@ -37,12 +39,8 @@ use crate::{
 pub use collect::metrics;
 pub use kernel_side::KernelSide;
 
-/// Shortest time between two looks at the rings.
-const BUSY: Duration = Duration::from_millis(10);
-/// Longest time between two looks, when nothing happens.
-const IDLE: Duration = Duration::from_millis(100);
-/// Records taken from each ring at a look; then the queries have their turn.
-const BATCH: usize = 4_096;
+/// Between two slices of /proc.
+const SLICES: Duration = Duration::from_millis(10);
 /// Between two times that the kernel's counters are added up.
 const FOLD: Duration = Duration::from_secs(2);
 /// Numbers that are younger than this are fresh enough for a query.
@@ -58,7 +56,7 @@ const RESCAN: Duration = Duration::from_secs(60);
 /// What others ask of the pipeline.
 pub enum Query {
     /// All metrics.
-    Metrics(oneshot::Sender<Vec<MetricFamily>>),
+    Metrics(oneshot::Sender<Snapshot>),
     /// Processes as JSON.
     Processes(ProcessQuery, oneshot::Sender<serde_json::Value>),
     /// Work by this configuration and these rules from now on.
@@ -75,6 +73,8 @@ pub struct Observer {
     store: Arc<Store>,
     sink: Arc<Sink>,
     health: Health,
+    governor: Option<Governor>,
+    board: Arc<Board>,
     due: Due,
     /// Nanoseconds since boot at the last round: the watchdog looks at it.
     heartbeat: Arc<AtomicU64>,
@@ -101,6 +101,7 @@ impl Observer {
         store: Arc<Store>,
         sink: Arc<Sink>,
         health: Health,
+        board: Arc<Board>,
         heartbeat: Arc<AtomicU64>,
     ) -> Self {
         let mut table = ProcessTable::new(table_options(&config), Groups::new(group_options(&config)));
@@ -123,13 +124,14 @@ impl Observer {
         let engine = Engine::new(rules);
         // Parsing the kernel's type information took several times what the daemon needs from now on.
         sys::trim_heap();
-        Self { config, kernel, table, host, engine, store, sink, health, due, heartbeat }
+        let governor = budget::governor(&config, kernel.as_ref());
+        Self { config, kernel, table, host, engine, store, sink, health, governor, board, due, heartbeat }
     }
 
     /// Works until `shutdown` becomes true or its sender is gone.
     pub async fn run(mut self, mut queries: mpsc::Receiver<Query>, mut shutdown: watch::Receiver<bool>) {
         let waker = self.kernel.as_ref().and_then(KernelSide::waker);
-        let mut period = BUSY;
+        let mut pace = Pace::new();
         let mut next = Instant::now();
         loop {
             tokio::select! {
@@ -138,18 +140,20 @@ impl Observer {
                     debug!(told = result.is_ok(), "the pipeline stops");
                     break;
                 }
-                () = kernel_side::woken(waker.as_ref()) => {}
+                // Before the rings: in a flood they are always half full again, and who asks is answered from what they
+                // had. A query empties them, too, and duties come when they are due.
                 Some(query) = queries.recv() => {
                     self.answer(query);
-                    continue;
+                    if Instant::now() < next {
+                        continue;
+                    }
                 }
+                () = kernel_side::woken(waker.as_ref()) => {}
                 () = sleep_until(next) => {}
             }
             let taken = self.round();
             self.duties();
-            // Often while something happens, seldom while nothing does.
-            period = if taken > 0 { BUSY } else { (period * 2).min(IDLE) };
-            next = Instant::now() + period;
+            next = Instant::now() + pace.next(taken);
         }
         // What is in the rings has happened: tell it before the end.
         self.round();
@@ -160,7 +164,7 @@ impl Observer {
     fn round(&mut self) -> usize {
         self.heartbeat.store(since_boot(), Ordering::Relaxed);
         let Some(kernel) = &mut self.kernel else { return 0 };
-        let batch = kernel.drain(BATCH, &mut self.table);
+        let batch = kernel.drain(Pace::BATCH, &mut self.table);
         let taken = batch.records;
         for exec in batch.execs {
             self.judge(&exec);
@@ -182,18 +186,19 @@ impl Observer {
             }
             due
         };
-        if due(&mut self.due.fold, FOLD) {
+        let (fold, refresh) = (self.fold_period(), self.refresh_period());
+        if due(&mut self.due.fold, fold) {
             self.fold();
         }
         if now >= self.due.refresh {
             let done = self.table.refresh(since_boot(), SLICE);
-            self.due.refresh = now + if done { REFRESH } else { BUSY };
+            self.due.refresh = now + if done { refresh } else { SLICES };
         }
         if due(&mut self.due.expire, EXPIRE) {
             self.table.expire(since_boot());
-            self.health.step(self.kernel.as_ref());
             self.report_losses();
         }
+        self.keep_budget();
         if due(&mut self.due.rebalance, REBALANCE) {
             let gone = self.table.rebalance(since_boot());
             let table = &self.table;
@@ -252,6 +257,7 @@ impl Observer {
                 self.table.set_group_options(group_options(&config));
                 self.table.set_per_process(per_process_options(&config));
                 self.engine.tune(&rules);
+                self.set_budget(&config);
                 self.config = config;
                 info!("works by the new configuration");
                 let _ = to.send(());

@@ -167,6 +167,18 @@ struct Holding {
     oldest_ns: Option<u64>,
 }
 
+impl Holding {
+    fn add(&mut self, more: &Self) {
+        let (sums, new) = (&mut self.gauges, &more.gauges);
+        sums.resident_bytes = sums.resident_bytes.saturating_add(new.resident_bytes);
+        sums.virtual_bytes = sums.virtual_bytes.saturating_add(new.virtual_bytes);
+        sums.threads = sums.threads.saturating_add(new.threads);
+        sums.open_fds = sums.open_fds.saturating_add(new.open_fds);
+        self.processes += more.processes;
+        self.oldest_ns = self.oldest_ns.into_iter().chain(more.oldest_ns).min();
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Sums {
     resident_bytes: u64,
@@ -187,13 +199,18 @@ impl Sums {
 impl ProcessTable {
     /// Adds the metrics of the `process` signal and those of the table and the groups.
     pub fn collect(&self, families: &mut Families) {
-        let mut holdings: BTreeMap<GroupId, Holding> = BTreeMap::new();
+        let mut of_groups: BTreeMap<GroupId, Holding> = BTreeMap::new();
         for process in self.entries.values().filter(|process| process.alive()) {
-            let holding = holdings.entry(self.groups.visible(process.group)).or_default();
+            let holding = of_groups.entry(process.group).or_default();
             holding.gauges.add(&process.gauges);
             holding.processes += 1;
             let oldest = holding.oldest_ns.get_or_insert(process.started_ns);
             *oldest = (*oldest).min(process.started_ns);
+        }
+        let alive = of_groups.values().map(|holding| holding.processes).sum();
+        let mut holdings: BTreeMap<GroupId, Holding> = BTreeMap::new();
+        for (group, holding) in &of_groups {
+            holdings.entry(self.groups.visible(*group)).or_default().add(holding);
         }
         for (&group, holding) in &holdings {
             if let Some(name) = self.groups.name_of(group) {
@@ -210,7 +227,7 @@ impl ProcessTable {
         }
         families.histogram(&LIFETIME, &[], &LIFETIME_BOUNDS, &self.totals.lifetimes, self.totals.lifetime_sum);
         self.collect_selected(families);
-        self.collect_health(families);
+        self.collect_health(alive, families);
     }
 
     fn collect_holding(&self, families: &mut Families, name: &str, holding: &Holding) {
@@ -224,10 +241,9 @@ impl ProcessTable {
         }
     }
 
-    fn collect_health(&self, families: &mut Families) {
-        let alive = self.entries.values().filter(|process| process.alive()).count();
+    fn collect_health(&self, alive: u64, families: &mut Families) {
         families.gauge(&ENTRIES, &["alive"], alive as f64);
-        families.gauge(&ENTRIES, &["exited"], (self.entries.len() - alive) as f64);
+        families.gauge(&ENTRIES, &["exited"], (self.entries.len() as u64).saturating_sub(alive) as f64);
         families.gauge(&CAPACITY, &[], self.options.capacity as f64);
         for reason in Removal::EVICTIONS {
             families.counter(&EVICTIONS, &[reason.name()], self.removed(reason) as f64);

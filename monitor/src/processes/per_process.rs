@@ -69,6 +69,12 @@ impl ProcessTable {
         found.sort_unstable_by_key(|id| (id.start_ticks, id.pid));
         self.selected.dropped += found.len().saturating_sub(options.limit) as u64;
         found.truncate(options.limit);
+        // In the order of the page, once for all scrapes until the next choice.
+        let place = |id: &ProcessId| {
+            let group = self.entries.get(id).and_then(|process| self.groups.name_of(process.group));
+            (group.unwrap_or_default().to_owned(), id.pid.to_string())
+        };
+        found.sort_by_cached_key(place);
         self.selected.processes = found;
     }
 

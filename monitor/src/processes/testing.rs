@@ -78,11 +78,7 @@ pub(super) fn settle(table: &mut ProcessTable) {
 pub(super) fn value(table: &ProcessTable, metric: &str, labels: &[&str]) -> Option<f64> {
     let mut families = Families::new();
     table.collect(&mut families);
-    let families = families.finish();
-    let family = families.iter().find(|family| family.name() == metric)?;
-    let series = family
-        .get_metric()
-        .iter()
-        .find(|series| series.get_label().iter().map(|pair| pair.value()).eq(labels.iter().copied()))?;
-    Some(series.get_counter().get_value() + series.get_gauge().get_value())
+    let snapshot = families.finish();
+    let mut samples = snapshot.family(metric)?.samples();
+    samples.find(|sample| sample.labels().eq(labels.iter().copied())).map(|sample| sample.value())
 }

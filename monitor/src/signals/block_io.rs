@@ -6,7 +6,6 @@ use std::{
     fs,
 };
 
-use aya::maps::{HashMap as KernelHash, MapData};
 use monitor_common::{
     process_slot::SlotRef,
     signals::block_io::{DeviceKey, DeviceStats, ErrorKey, ProcessKey, ProcessStats, operation_name},
@@ -16,7 +15,7 @@ use zerocopy::FromBytes as _;
 
 use super::keyed::{Growing, Keyed, SlotKey};
 use crate::{
-    bpf::{BpfError, loader::Loaded, maps},
+    bpf::{BpfError, loader::Loaded, maps, table::Table},
     metrics::{Families, Kind, Metric, histogram_bounds_bytes, histogram_bounds_seconds},
     processes::{GroupId, Groups, ProcessId},
     slots::Slots,
@@ -95,8 +94,8 @@ fn add(totals: &mut Totals, device: DeviceKey, new: ProcessStats) {
 
 /// The signal's kernel maps and what has been added up from them.
 pub struct BlockIo {
-    devices: KernelHash<MapData, [u8; size_of::<DeviceKey>()], [u8; size_of::<DeviceStats>()]>,
-    errors: KernelHash<MapData, [u8; size_of::<ErrorKey>()], u64>,
+    devices: Table<{ size_of::<DeviceKey>() }, { size_of::<DeviceStats>() }>,
+    errors: Table<{ size_of::<ErrorKey>() }, 8>,
     processes: Keyed<ProcessKey, ProcessStats, { size_of::<ProcessKey>() }, { size_of::<ProcessStats>() }>,
     by_process: HashMap<ProcessId, Totals>,
     by_group: HashMap<GroupId, Totals>,
@@ -112,8 +111,8 @@ impl BlockIo {
     /// When they are not there.
     pub fn new(loaded: &mut Loaded) -> Result<Self, BpfError> {
         Ok(Self {
-            devices: loaded.take(maps::BLOCK_DEVICES)?,
-            errors: loaded.take(maps::BLOCK_ERRORS)?,
+            devices: Table::new(loaded, maps::BLOCK_DEVICES)?,
+            errors: Table::new(loaded, maps::BLOCK_ERRORS)?,
             processes: Keyed::new(loaded, maps::BLOCK_PROCESSES)?,
             by_process: HashMap::new(),
             by_group: HashMap::new(),
@@ -169,14 +168,15 @@ impl BlockIo {
     pub fn collect(&mut self, groups: &Groups, families: &mut Families) {
         let mut queues: BTreeMap<u32, DeviceStats> = BTreeMap::new();
         let mut by_label: BTreeMap<(String, &'static str), DeviceStats> = BTreeMap::new();
-        for (key, stats) in self.devices.iter().filter_map(Result::ok) {
-            let (Ok(key), Ok(stats)) = (DeviceKey::read_from_bytes(&key), DeviceStats::read_from_bytes(&stats)) else {
-                continue;
+        let names = &mut self.names;
+        self.devices.each(|key, stats| {
+            let (Ok(key), Ok(stats)) = (DeviceKey::read_from_bytes(key), DeviceStats::read_from_bytes(stats)) else {
+                return;
             };
             merge(queues.entry(key.device).or_default(), &stats);
-            let device = name(&mut self.names, key.device);
+            let device = name(names, key.device);
             merge(by_label.entry((device, operation_name(key.operation))).or_default(), &stats);
-        }
+        });
         let bounds = histogram_bounds_seconds();
         for ((device, operation), stats) in &by_label {
             let labels = [device.as_str(), operation];
@@ -208,12 +208,14 @@ impl BlockIo {
 
     fn collect_errors(&mut self, families: &mut Families) {
         let mut by_label: BTreeMap<(String, &'static str, String), u64> = BTreeMap::new();
-        for (key, count) in self.errors.iter().filter_map(Result::ok) {
-            let Ok(key) = ErrorKey::read_from_bytes(&key) else { continue };
-            let device = name(&mut self.names, key.device.device);
-            let error = error_name(key.error, self.errors_are_errno);
-            *by_label.entry((device, operation_name(key.device.operation), error)).or_default() += count;
-        }
+        let (names, errors_are_errno) = (&mut self.names, self.errors_are_errno);
+        self.errors.each(|key, count| {
+            let Ok(key) = ErrorKey::read_from_bytes(key) else { return };
+            let device = name(names, key.device.device);
+            let error = error_name(key.error, errors_are_errno);
+            *by_label.entry((device, operation_name(key.device.operation), error)).or_default() +=
+                u64::from_ne_bytes(*count);
+        });
         for ((device, operation, error), count) in by_label {
             families.counter(&ERRORS, &[&device, operation, &error], count as f64);
         }

@@ -3,7 +3,7 @@
 //! Each look adds up what was counted since the last one. When a slot is given back its entries are deleted, so that the
 //! table has room for others.
 
-use std::{borrow::Borrow, collections::HashMap, hash::Hash, marker::PhantomData};
+use std::{collections::HashMap, hash::Hash};
 
 use aya::{
     Pod,
@@ -14,7 +14,7 @@ use tracing::warn;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::{
-    bpf::{BpfError, loader::Loaded},
+    bpf::{BpfError, loader::Loaded, table::Table},
     processes::GroupId,
     slots::{Owner, Slots, Taken},
 };
@@ -40,9 +40,8 @@ impl Growing for u64 {
 
 /// A kernel hash from `K` to `V`, of `KS` and `VS` bytes.
 pub struct Keyed<K, V, const KS: usize, const VS: usize> {
-    map: KernelHash<MapData, [u8; KS], [u8; VS]>,
+    table: Table<KS, VS>,
     last: HashMap<K, V>,
-    value: PhantomData<V>,
 }
 
 impl<K: SlotKey, V: Growing, const KS: usize, const VS: usize> Keyed<K, V, KS, VS>
@@ -58,7 +57,7 @@ where
     where
         KernelHash<MapData, [u8; KS], [u8; VS]>: TryFrom<Map, Error = MapError>,
     {
-        Ok(Self { map: loaded.take(name)?, last: HashMap::new(), value: PhantomData })
+        Ok(Self { table: Table::new(loaded, name)?, last: HashMap::new() })
     }
 
     /// Hands every entry that grew to `add`, with what it grew by, and who did it.
@@ -66,30 +65,23 @@ where
     /// What came in for an owner that is not known yet waits for the next time. What came in after the owner's slot had
     /// been given back (a disk that took longer than that) counts for nobody, and its entry goes.
     pub fn fold(&mut self, slots: &Slots, mut add: impl FnMut(&K, V, &Taken)) {
-        let mut gone = Vec::new();
-        for entry in self.map.iter() {
-            let (key, value) = match entry {
-                Ok(entry) => entry,
-                Err(error) => {
-                    warn!(%error, "a kernel table cannot be read to its end; the rest is read next time");
-                    break;
-                }
-            };
-            let (Ok(key), Ok(value)) = (K::read_from_bytes(&key), V::read_from_bytes(&value)) else { continue };
+        let (mut gone, last) = (Vec::new(), &mut self.last);
+        self.table.each(|key, value| {
+            let (Ok(key), Ok(value)) = (K::read_from_bytes(key), V::read_from_bytes(value)) else { return };
             let owner = match slots.owner(key.slot()) {
                 Owner::Known(taken) => *taken,
-                Owner::Later => continue,
+                Owner::Later => return,
                 Owner::Gone => {
                     gone.push(key);
                     Taken::by_nobody(key.slot(), GroupId::UNKNOWN)
                 }
             };
-            let before = self.last.insert(key, value).unwrap_or_default();
+            let before = last.insert(key, value).unwrap_or_default();
             let grown = value.since(before);
             if grown.as_bytes().iter().any(|byte| *byte != 0) {
                 add(&key, grown, &owner);
             }
-        }
+        });
         self.delete(&gone);
     }
 
@@ -107,9 +99,8 @@ where
             self.last.remove(key);
             let mut bytes = [0; KS];
             bytes.copy_from_slice(key.as_bytes());
-            match self.map.remove(Borrow::<[u8; KS]>::borrow(&bytes)) {
-                Ok(()) | Err(MapError::KeyNotFound) => {}
-                Err(error) => warn!(%error, "an entry of an ended process cannot be deleted"),
+            if let Err(error) = self.table.remove(&bytes) {
+                warn!(%error, "an entry of an ended process cannot be deleted");
             }
         }
     }

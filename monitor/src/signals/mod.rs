@@ -28,6 +28,43 @@ pub enum Need {
     Optional(&'static str),
     /// The same: it stands in for the hook named, and is used only without that one.
     InPlaceOf(&'static str),
+    /// Nothing, where system calls are timed in this way; elsewhere it is not used.
+    For(Timing),
+}
+
+/// How much of the system calls is timed. All of them are counted, with their errors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timing {
+    /// Every call.
+    #[default]
+    Full,
+    /// The first ones of each thread in each window of time, then a random few that stand for the others.
+    Adaptive,
+    /// None.
+    Counts,
+}
+
+impl Timing {
+    /// All there are, the dearest first.
+    pub const ALL: [Self; 3] = [Self::Full, Self::Adaptive, Self::Counts];
+
+    /// The word for it, in the configuration and in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Adaptive => "adaptive",
+            Self::Counts => "counts",
+        }
+    }
+
+    /// The program on `sys_enter` that does it.
+    pub const fn program(self) -> Option<Program> {
+        match self {
+            Self::Full => Some(programs::SYS_ENTER),
+            Self::Adaptive => Some(programs::SYS_ENTER_ADAPTIVE),
+            Self::Counts => None,
+        }
+    }
 }
 
 /// What a signal is made of. Plain data: the loader, `doctor`, the documentation and the tests read it.
@@ -141,7 +178,11 @@ pub static SIGNALS: &[Signal] = &[
         name: "syscalls",
         summary: "Count, duration and errors of system calls.",
         // The exit first: a call that is entered in between is then counted without a duration, instead of not at all.
-        hooks: &[required(programs::SYS_EXIT), required(programs::SYS_ENTER)],
+        hooks: &[
+            required(programs::SYS_EXIT),
+            Hook { program: programs::SYS_ENTER, need: Need::For(Timing::Full) },
+            Hook { program: programs::SYS_ENTER_ADAPTIVE, need: Need::For(Timing::Adaptive) },
+        ],
         fields: &["task_pid", "regs_orig_ax"],
         needs: &["process"],
     },

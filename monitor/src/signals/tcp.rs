@@ -182,6 +182,7 @@ impl Tcp {
     pub fn expire(&mut self, groups: &[GroupId], known: impl Fn(ProcessId) -> bool) {
         self.by_group.retain(|group, _| !groups.contains(group));
         self.by_process.retain(|process, _| known(*process));
+        self.stats.give_back();
     }
 
     /// Bytes that one process sent and received.

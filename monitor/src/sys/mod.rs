@@ -1,12 +1,16 @@
 //! The only place of the daemon where `unsafe` may appear.
 //!
 //! What is here and why: reading the kernel's mapped counter arrays. A system call for each entry costs about a
-//! microsecond, a read of mapped memory about a nanosecond, and thousands of entries are read every few seconds. And
-//! giving memory back to the kernel, which the allocator does by itself only at the end of its heap.
+//! microsecond, a read of mapped memory about a nanosecond, and thousands of entries are read every few seconds. For the
+//! same reason hashes, which cannot be mapped, are read many entries a call. And giving memory back to the kernel, which the allocator does by itself only at the end of its heap.
 
+mod batch;
 mod mapped;
+mod priority;
 
+pub use batch::HashReader;
 pub use mapped::MappedArray;
+pub use priority::prefer_this_thread;
 
 use std::{io, os::fd::OwnedFd};
 

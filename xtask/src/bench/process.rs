@@ -6,7 +6,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
     path::Path,
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -23,13 +23,23 @@ const FREED: Duration = Duration::from_millis(300);
 pub(super) struct Running(Child);
 
 impl Running {
-    fn start(command: &mut Command) -> Result<Self> {
+    pub(super) fn start(command: &mut Command) -> Result<Self> {
         let child = command.spawn().with_context(|| format!("start {}", command.get_program().display()))?;
         Ok(Self(child))
     }
 
     pub(super) fn pid(&self) -> u32 {
         self.0.id()
+    }
+
+    /// The pipe to its standard input, if it was started with one.
+    pub(super) fn input(&mut self) -> Result<ChildStdin> {
+        self.0.stdin.take().context("a pipe to the program")
+    }
+
+    /// How it ended, if it did.
+    pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.0.try_wait()?)
     }
 
     /// Ends it and waits until nothing of it is left in the kernel.
@@ -53,24 +63,46 @@ impl Drop for Running {
     }
 }
 
+/// Time of one operation, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Cost {
+    /// By the clock.
+    pub(super) clock: f64,
+    /// CPU time, where it can be told.
+    pub(super) cpu: Option<f64>,
+}
+
+impl Cost {
+    /// As `monitor-bench` writes it.
+    fn parse(text: &str) -> Option<Self> {
+        let (clock, cpu) = text.split_once(' ')?;
+        let cpu = if cpu == "-" { None } else { Some(cpu.parse().ok()?) };
+        Some(Self { clock: clock.parse().ok()?, cpu })
+    }
+}
+
 /// A program that answers lines with lines.
-struct Lines {
+pub(super) struct Lines {
     _program: Running,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
 }
 
 impl Lines {
-    fn start(program: &Path, arguments: &[&OsStr]) -> Result<Self> {
+    pub(super) fn start(program: &Path, arguments: &[&OsStr]) -> Result<Self> {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut running = Running::start(&mut command)?;
-        let input = running.0.stdin.take().context("a pipe to the program")?;
+        let input = running.input()?;
         let output = BufReader::new(running.0.stdout.take().context("a pipe from the program")?);
         Ok(Self { _program: running, input, output })
     }
 
-    fn answer(&mut self) -> Result<String> {
+    pub(super) fn ask(&mut self, line: &str) -> Result<()> {
+        writeln!(self.input, "{line}").with_context(|| format!("ask for {line}"))
+    }
+
+    pub(super) fn answer(&mut self) -> Result<String> {
         let mut line = String::new();
         self.output.read_line(&mut line)?;
         if line.is_empty() {
@@ -84,22 +116,24 @@ impl Lines {
 pub(super) struct Worker(Lines);
 
 impl Worker {
-    pub(super) fn start(program: &Path, cpu: usize) -> Result<Self> {
-        Lines::start(program, &["work".as_ref(), cpu.to_string().as_ref()]).map(Self)
+    /// On one CPU, with a directory for files.
+    pub(super) fn start(program: &Path, cpu: usize, scratch: &Path) -> Result<Self> {
+        Lines::start(program, &["work".as_ref(), cpu.to_string().as_ref(), scratch.as_os_str()]).map(Self)
     }
 
-    /// Nanoseconds an operation.
-    pub(super) fn run(&mut self, workload: &str) -> Result<f64> {
-        writeln!(self.0.input, "{workload}").context("ask for a workload")?;
+    pub(super) fn run(&mut self, workload: &str) -> Result<Cost> {
+        self.0.ask(workload)?;
         let answer = self.0.answer().with_context(|| format!("run {workload}"))?;
-        answer.parse().with_context(|| format!("{workload} took {answer:?}"))
+        Cost::parse(&answer).with_context(|| format!("{workload} took {answer:?}"))
     }
 }
 
-/// Attaches a pair of programs of the object.
-pub(super) fn attach(program: &Path, object: &Path, pair: &str) -> Result<Running> {
-    let mut lines = Lines::start(program, &["attach".as_ref(), object.as_os_str(), pair.as_ref()])?;
-    lines.answer().with_context(|| format!("attach the {pair} pair"))?;
+/// Attaches a program of the object to hooks.
+pub(super) fn attach(loader: &Path, object: &Path, program: &str, hooks: &[&str]) -> Result<Running> {
+    let mut arguments = vec!["attach".as_ref(), object.as_os_str(), program.as_ref()];
+    arguments.extend(hooks.iter().map(OsStr::new));
+    let mut lines = Lines::start(loader, &arguments)?;
+    lines.answer().with_context(|| format!("attach {program} to {hooks:?}"))?;
     let Lines { _program, input, .. } = lines;
     // It goes on until its input ends; the process that holds it keeps the pipe open.
     std::mem::forget(input);
@@ -171,4 +205,18 @@ pub(super) fn status(path: &Path, field: &str) -> Option<u64> {
     let text = fs::read_to_string(path).ok()?;
     let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
     value.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn costs_are_read_and_nothing_else() {
+        assert_eq!(Cost::parse("118.250 120.5"), Some(Cost { clock: 118.25, cpu: Some(120.5) }));
+        assert_eq!(Cost::parse("118.250 -"), Some(Cost { clock: 118.25, cpu: None }));
+        for text in ["", "1", "x 1", "1 x"] {
+            assert_eq!(Cost::parse(text), None, "{text:?}");
+        }
+    }
 }

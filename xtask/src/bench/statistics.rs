@@ -23,6 +23,14 @@ impl Quartiles {
     }
 }
 
+/// The value that `percent` of a hundred values do not exceed. `None` of nothing.
+pub(super) fn percentile(values: impl IntoIterator<Item = f64>, percent: f64) -> Option<f64> {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    let place = (percent / 100.0 * values.len() as f64).ceil() as usize;
+    values.get(place.saturating_sub(1)).copied()
+}
+
 /// A linear congruential generator (Knuth's MMIX): the order has to be mixed, not secret, and can be repeated.
 pub(super) struct Random(u64);
 
@@ -56,6 +64,18 @@ mod tests {
         assert_eq!(Quartiles::of([5.0, 1.0, 4.0, 2.0, 3.0]), Some(of_five));
         let of_four = Quartiles { low: 1.75, median: 2.5, high: 3.25 };
         assert_eq!(Quartiles::of([4.0, 3.0, 2.0, 1.0]), Some(of_four));
+    }
+
+    #[test]
+    fn percentiles_of_known_samples() {
+        let hundred = || (1..=100).rev().map(f64::from);
+        assert_eq!(percentile([], 50.0), None);
+        assert_eq!(percentile([7.0], 99.0), Some(7.0));
+        assert_eq!(percentile(hundred(), 99.0), Some(99.0));
+        assert_eq!(percentile(hundred(), 100.0), Some(100.0));
+        assert_eq!(percentile(hundred(), 50.0), Some(50.0));
+        // Of fewer than a hundred, the 99th is the highest.
+        assert_eq!(percentile([3.0, 1.0, 2.0], 99.0), Some(3.0));
     }
 
     #[test]

@@ -19,10 +19,9 @@ fn run(engine: &mut Engine, exec: &Exec) -> Vec<Finding> {
 fn metric(engine: &Engine, name: &str, rule: &str) -> f64 {
     let mut families = Families::new();
     engine.collect(&mut families);
-    let families = families.finish();
-    let family = families.iter().find(|family| family.name() == name).unwrap();
-    let labelled = |metric: &&prometheus::proto::Metric| metric.get_label()[0].value() == rule;
-    family.get_metric().iter().find(labelled).unwrap().get_counter().get_value()
+    let snapshot = families.finish();
+    let mut samples = snapshot.family(name).unwrap().samples();
+    samples.find(|sample| sample.labels().next() == Some(rule)).unwrap().value()
 }
 
 #[test]

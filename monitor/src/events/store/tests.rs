@@ -138,9 +138,9 @@ fn events_are_counted_by_rule_severity_and_a_bounded_group() {
     }
     let mut families = Families::new();
     store.collect(&mut families);
-    let families = families.finish();
-    let events = families.iter().find(|family| family.name() == SECURITY_EVENTS.name).unwrap();
-    assert_eq!(events.get_metric().len(), MAX_SERIES + 1);
-    let total: f64 = events.get_metric().iter().map(|metric| metric.get_counter().get_value()).sum();
+    let snapshot = families.finish();
+    let events = snapshot.family(SECURITY_EVENTS.name).unwrap();
+    assert_eq!(events.samples().len(), MAX_SERIES + 1);
+    let total: f64 = events.samples().map(|sample| sample.value()).sum();
     assert_eq!(total as usize, MAX_SERIES + 50);
 }

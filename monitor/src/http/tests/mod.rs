@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use prometheus::proto::MetricFamily;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
@@ -19,7 +18,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::events::{Alert, Lost, Severity, Store, Subject};
-use crate::metrics::{Families, Kind, Metric};
+use crate::metrics::{Families, Kind, Metric, Snapshot};
 
 /// Far above what anything here takes on a busy machine; a test that waits for so long fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -61,7 +60,7 @@ impl Default for Fake {
 }
 
 impl Fake {
-    async fn collect(&self) -> Vec<MetricFamily> {
+    async fn collect(&self) -> Snapshot {
         assert_eq!(self.collecting.fetch_add(1, Ordering::SeqCst), 0, "two collections at a time");
         self.began.notify_one();
         self.blocked.subscribe().wait_for(|blocked| !*blocked).await.unwrap();
@@ -76,7 +75,7 @@ impl Fake {
 }
 
 impl Backend for Fake {
-    fn metrics(&self) -> Answer<'_, Vec<MetricFamily>> {
+    fn metrics(&self) -> Answer<'_, Snapshot> {
         Box::pin(self.collect())
     }
 
@@ -103,6 +102,7 @@ impl Backend for Fake {
                 signal("syscalls", SignalState::On, None),
                 signal("tcp", SignalState::Off, Some("no <hook>")),
             ],
+            budget: None,
         }
     }
 

@@ -28,7 +28,7 @@ async fn a_scraper_that_never_reads_stops_nobody_and_is_cut_off() {
     };
     timeout(PATIENCE, cut_off).await.expect("all of them are cut off");
     let stalled = server.state.telemetry.gather();
-    let stalled = crate::metrics::encode_text(&stalled).unwrap();
+    let stalled = crate::metrics::encode(crate::metrics::Format::Text, &[&stalled]);
     let stalled = String::from_utf8(stalled.to_vec()).unwrap();
     assert!(stalled.contains("monitor_http_rejected_total{reason=\"stalled\"} 5\n"), "{stalled}");
 }

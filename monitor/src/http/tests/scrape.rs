@@ -1,7 +1,10 @@
 //! `/metrics`.
 
 use std::io::Read as _;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
+use super::super::scrape::PACE;
 use super::*;
 use crate::metrics::testing;
 
@@ -62,11 +65,87 @@ async fn a_saturated_daemon_answers_with_its_last_numbers() {
 }
 
 #[tokio::test]
+async fn a_late_daemon_is_not_waited_for_while_its_numbers_are_young() {
+    let limits = Limits { scrape: PATIENCE, answer: PATIENCE, ..Limits::default() };
+    let server = Arc::new(start_with(Fake::default(), Options { limits, ..Options::default() }).await);
+    let first = server.metric("monitor_test_collections_total").await;
+    server.fake.blocked.send_replace(true);
+    let begun = Instant::now();
+    assert_eq!(server.metric("monitor_test_collections_total").await, first);
+    assert_eq!(server.metric("monitor_http_stale_scrapes_total").await, 2.0, "this one is stale as well");
+    assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
+    // Who wants nothing stored waits.
+    let fresh = {
+        let server = Arc::clone(&server);
+        tokio::spawn(async move { server.request("GET", "/metrics", "Cache-Control: max-age=0, No-Cache\r\n").await })
+    };
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!fresh.is_finished(), "answered without new numbers");
+    server.fake.blocked.send_replace(false);
+    let fresh = fresh.await.unwrap().text();
+    assert!(!fresh.contains(&format!("monitor_test_collections_total {first}\n")), "{fresh}");
+}
+
+#[tokio::test]
+async fn numbers_are_renewed_while_somebody_scrapes() {
+    let server = start(Fake::default()).await;
+    tokio::time::sleep(PACE + Duration::from_secs(1)).await;
+    assert_eq!(server.fake.collections.load(Ordering::SeqCst), 0, "nobody has asked");
+    server.get("/metrics").await;
+    let renewed = async {
+        while server.fake.collections.load(Ordering::SeqCst) < 3 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, renewed).await.expect("two collections that nobody waits for");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_counter_goes_down_from_one_scrape_to_the_next() {
+    let server = Arc::new(start(Fake::default()).await);
+    let stop = Arc::new(AtomicBool::new(false));
+    let pipeline = {
+        let (server, stop) = (Arc::clone(&server), Arc::clone(&stop));
+        // Sometimes in time and sometimes late, so that fresh and stored numbers are served in turn.
+        tokio::spawn(async move {
+            for round in 0_u64.. {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                server.fake.blocked.send_replace(round % 2 == 0);
+                tokio::time::sleep(Duration::from_millis(7 + round * 5 % 23)).await;
+            }
+            server.fake.blocked.send_replace(false);
+        })
+    };
+    let scrapers: Vec<_> = (0..8)
+        .map(|_| {
+            let server = Arc::clone(&server);
+            tokio::spawn(async move {
+                let mut last = 0.0;
+                for _ in 0..60 {
+                    let now = server.metric("monitor_test_collections_total").await;
+                    assert!(now >= last, "{now} after {last}");
+                    last = now;
+                }
+                last
+            })
+        })
+        .collect();
+    for scraper in scrapers {
+        assert!(scraper.await.unwrap() > 1.0, "new numbers came");
+    }
+    stop.store(true, Ordering::Relaxed);
+    pipeline.await.unwrap();
+    assert!(server.metric("monitor_http_stale_scrapes_total").await > 0.0, "some were stored ones");
+}
+
+#[tokio::test]
 async fn prometheus_own_time_out_is_kept() {
     let server = start(Fake::default()).await;
     server.get("/metrics").await;
     server.fake.blocked.send_replace(true);
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     let reply = server.request("GET", "/metrics", "X-Prometheus-Scrape-Timeout-Seconds: 0.1\r\n").await;
     assert_eq!(reply.code, 200);
     assert!(start.elapsed() < Limits::default().scrape, "{:?}", start.elapsed());

@@ -102,13 +102,13 @@ fn the_scrape_has_only_what_is_described_and_each_once() {
     table.collect(&mut Families::new());
     let mut families = Families::new();
     table.collect(&mut families);
-    let families = families.finish();
-    assert_eq!(families.len(), METRICS.len() - 1, "only a crash has a series of crashes");
-    for family in &families {
+    let snapshot = families.finish();
+    assert_eq!(snapshot.families().count(), METRICS.len() - 1, "only a crash has a series of crashes");
+    for family in snapshot.families() {
         assert!(METRICS.iter().any(|metric| metric.name == family.name()), "{}", family.name());
-        let mut labels: Vec<_> = family.get_metric().iter().map(|series| format!("{:?}", series.get_label())).collect();
+        let mut labels: Vec<Vec<&str>> = family.samples().map(|sample| sample.labels().collect()).collect();
         labels.dedup();
-        assert_eq!(labels.len(), family.get_metric().len(), "{}", family.name());
+        assert_eq!(labels.len(), family.samples().len(), "{}", family.name());
     }
     assert_eq!(value(&table, "monitor_process_table_entries", &["alive"]), Some(3.0));
     assert_eq!(value(&table, "monitor_processes", &["_other"]), Some(1.0));

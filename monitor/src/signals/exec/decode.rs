@@ -3,8 +3,11 @@
 
 use std::mem::{offset_of, size_of};
 
-use monitor_common::record::{ABI_VERSION, Kind};
-use monitor_common::signals::exec::{ExecHead, ExecRecord, LARGE, MEDIUM, Path, SMALL};
+use monitor_common::{
+    limits::{ARGS, ENVIRONMENT as ENVIRONMENT_ROOM, PATH},
+    record::{ABI_VERSION, Kind},
+    signals::exec::{ExecHead, ExecLong, PATH_ROOM},
+};
 use zerocopy::FromBytes;
 
 use super::{Exec, ExecFile};
@@ -30,12 +33,12 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
 /// Why a record is no exec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// Fewer bytes than its kind has.
+    /// Fewer bytes than the head has, or than the head says.
     #[error("an exec record of {have} bytes is cut short: it needs {need}")]
     Short {
         /// Bytes there are.
         have: usize,
-        /// Bytes its kind has.
+        /// Bytes that there should be.
         need: usize,
     },
     /// The writer follows another layout.
@@ -80,41 +83,65 @@ pub enum DecodeError {
     },
 }
 
-// Arguments follow the head without a gap, in each size.
-const _: () = assert!(offset_of!(ExecRecord<{ SMALL.0 }, { SMALL.1 }>, args) == size_of::<ExecHead>());
-const _: () = assert!(offset_of!(ExecRecord<{ LARGE.0 }, { LARGE.1 }>, args) == size_of::<ExecHead>());
+// What follows the head follows it without a gap.
+const _: () = assert!(offset_of!(ExecLong, names) == size_of::<ExecHead>());
 
-/// Decodes an exec record of any size. `record` is what the ring delivered, header included.
+/// What of a record comes one after the other, in the order of the record.
+struct Parts<'a> {
+    record: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Parts<'a> {
+    /// The next part, `length` bytes that may not be more than `room`.
+    fn next(&mut self, field: &'static str, length: u32, room: usize) -> Result<&'a [u8], DecodeError> {
+        let length = match usize::try_from(length) {
+            Ok(length) if length <= room => length,
+            _ => return Err(DecodeError::Length { field, said: length, room }),
+        };
+        let need = self.at + length;
+        let part = self.record.get(self.at..need).ok_or(DecodeError::Short { have: self.record.len(), need })?;
+        self.at = need;
+        Ok(part)
+    }
+}
+
+/// Decodes an exec record of either kind. `record` is what the ring delivered, header included.
 ///
 /// # Errors
 /// See [`DecodeError`].
 pub fn decode(record: &[u8]) -> Result<Exec, DecodeError> {
-    let short = |need| DecodeError::Short { have: record.len(), need };
     // A copy, because nothing promises that `record` is aligned.
-    let (head, room) = ExecHead::read_from_prefix(record).map_err(|_| short(size_of::<ExecHead>()))?;
+    let (head, _) = ExecHead::read_from_prefix(record)
+        .map_err(|_| DecodeError::Short { have: record.len(), need: size_of::<ExecHead>() })?;
     if head.header.abi != ABI_VERSION {
         return Err(DecodeError::Abi { found: head.header.abi });
     }
-    let (args_room, env_room) = match Kind::from_number(head.header.kind) {
-        Some(Kind::ExecSmall) => SMALL,
-        Some(Kind::ExecMedium) => MEDIUM,
-        Some(Kind::ExecLarge) => LARGE,
+    let long = match Kind::from_number(head.header.kind) {
+        Some(Kind::Exec) => false,
+        Some(Kind::ExecLong) => true,
         Some(Kind::Fork | Kind::Exit) | None => return Err(DecodeError::NotExec { kind: head.header.kind }),
     };
-    let need = size_of::<ExecHead>() + args_room + env_room;
-    let (args, rest) = room.split_at_checked(args_room).ok_or_else(|| short(need))?;
-    let env = rest.get(..env_room).ok_or_else(|| short(need))?;
-    let args = copied("arguments", args, head.args_copied, head.args_length)?;
-    let env = copied("environment", env, head.env_copied, head.env_length)?;
-    let filename = used("filename", &head.filename, head.filename_length)?;
+    let mut parts = Parts { record, at: size_of::<ExecHead>() };
+    let exe = parts.next("exe", head.exe_length, PATH_ROOM)?;
+    let cwd = parts.next("cwd", head.cwd_length, PATH_ROOM)?;
+    let filename = parts.next("filename", head.filename_length, PATH)?;
+    if long {
+        parts.at = offset_of!(ExecLong, args);
+    }
+    let args = copied(&mut parts, "arguments", head.args_copied, head.args_length, ARGS)?;
+    if long {
+        parts.at = offset_of!(ExecLong, env);
+    }
+    let env = copied(&mut parts, "environment", head.env_copied, head.env_length, ENVIRONMENT_ROOM)?;
     let anonymous = head.links == 0;
     Ok(Exec {
         time_ns: head.header.time_ns,
         process: head.process,
         parent: head.parent,
-        exe: path("exe", &head.exe, anonymous)?,
-        exe_cut: head.exe.cut != 0,
-        cwd: path("cwd", &head.cwd, false)?,
+        exe: path("exe", exe, head.exe_cut, anonymous)?,
+        exe_cut: head.exe_cut != 0,
+        cwd: path("cwd", cwd, head.cwd_cut, false)?,
         filename: text(filename).to_vec(),
         script: head.script != 0,
         args: strings(args).map(<[u8]>::to_vec).collect(),
@@ -144,19 +171,17 @@ pub fn decode(record: &[u8]) -> Result<Exec, DecodeError> {
     })
 }
 
-fn used<'a>(field: &'static str, room: &'a [u8], length: u32) -> Result<&'a [u8], DecodeError> {
-    usize::try_from(length).ok().and_then(|length| room.get(..length)).ok_or(DecodeError::Length {
-        field,
-        said: length,
-        room: room.len(),
-    })
-}
-
-fn copied<'a>(field: &'static str, room: &'a [u8], copied: u32, length: u32) -> Result<&'a [u8], DecodeError> {
+fn copied<'a>(
+    parts: &mut Parts<'a>,
+    field: &'static str,
+    copied: u32,
+    length: u32,
+    room: usize,
+) -> Result<&'a [u8], DecodeError> {
     if copied > length {
         return Err(DecodeError::Copied { field, copied, length });
     }
-    used(field, room, copied)
+    parts.next(field, copied, room)
 }
 
 /// Up to the first zero byte.
@@ -184,8 +209,7 @@ fn wanted(block: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
 
 /// Puts the components together. `anonymous`: the file has no link, so that a lone `memfd:NAME` is the name of a memfd
 /// (in which NAME may contain slashes) and no file in the root directory.
-fn path(field: &'static str, path: &Path, anonymous: bool) -> Result<Vec<u8>, DecodeError> {
-    let names = used(field, &path.names, path.length)?;
+fn path(field: &'static str, names: &[u8], cut: u32, anonymous: bool) -> Result<Vec<u8>, DecodeError> {
     if !names.is_empty() && names.last() != Some(&0) {
         return Err(DecodeError::Unterminated { field });
     }
@@ -195,7 +219,7 @@ fn path(field: &'static str, path: &Path, anonymous: bool) -> Result<Vec<u8>, De
     {
         return Ok(name.to_vec());
     }
-    let mut joined = if path.cut == 0 { Vec::new() } else { b"...".to_vec() };
+    let mut joined = if cut == 0 { Vec::new() } else { b"...".to_vec() };
     for name in components.iter().rev() {
         joined.push(b'/');
         joined.extend_from_slice(name);

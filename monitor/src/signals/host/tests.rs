@@ -7,11 +7,9 @@ fn series(host: &Host) -> Vec<(String, Vec<String>, f64)> {
     let mut families = Families::new();
     host.collect(&mut families);
     let mut found = Vec::new();
-    for family in families.finish() {
-        for metric in family.get_metric() {
-            let labels = metric.get_label().iter().map(|pair| pair.value().to_owned()).collect();
-            let value = metric.get_counter().get_value() + metric.get_gauge().get_value();
-            found.push((family.name().to_owned(), labels, value));
+    for family in families.finish().families() {
+        for sample in family.samples() {
+            found.push((family.name().to_owned(), sample.labels().map(str::to_owned).collect(), sample.value()));
         }
     }
     found

@@ -11,7 +11,10 @@ use monitor_common::{
 };
 use serde_json::{Map, Value, json};
 
-use super::keyed::{Keyed, SlotKey};
+use super::{
+    Timing,
+    keyed::{Keyed, SlotKey},
+};
 use crate::{
     bpf::{BpfError, loader::Loaded, maps},
     metrics::{Families, Kind, Metric, histogram_bounds_seconds},
@@ -46,13 +49,21 @@ static GROUP_DURATION: Metric = Metric {
 };
 static UNTIMED: Metric = Metric {
     name: "monitor_syscalls_untimed_total",
-    help: "System calls counted without their duration: in progress when the daemon came or when their thread died.",
+    help: "System calls counted without their duration: in progress when the daemon came or when their thread died, or \
+           all while none is timed.",
     kind: Kind::Counter,
     labels: &["family"],
 };
 
+static TIMING: Metric = Metric {
+    name: "monitor_syscall_timing",
+    help: "1 for the way in which system calls are timed now, as syscalls.timing says it or as the budget allows.",
+    kind: Kind::Gauge,
+    labels: &["mode"],
+};
+
 /// What this signal publishes.
-pub const METRICS: &[&Metric] = &[&CALLS, &ERRORS, &DURATION, &GROUP_DURATION, &UNTIMED];
+pub const METRICS: &[&Metric] = &[&CALLS, &ERRORS, &DURATION, &GROUP_DURATION, &UNTIMED, &TIMING];
 
 /// Families whose duration is published per group.
 const TIMED_FAMILIES: [Family; 5] = [Family::Read, Family::Write, Family::Fsync, Family::Open, Family::Socket];
@@ -67,16 +78,24 @@ struct FamilyTotals {
     sum_ns: u64,
     buckets: [u64; LATENCY_BUCKETS],
     untimed: u64,
+    /// Calls left untimed that no timed one has stood for yet: less than the last time where one has since.
+    skipped: i64,
 }
 
 impl FamilyTotals {
+    /// All calls. Less than nothing only in a difference that was read in the middle of an update.
+    fn balance(&self) -> i64 {
+        (self.buckets.iter().sum::<u64>() + self.untimed).cast_signed().saturating_add(self.skipped)
+    }
+
     fn calls(&self) -> u64 {
-        self.buckets.iter().sum::<u64>() + self.untimed
+        self.balance().max(0).cast_unsigned()
     }
 
     fn add(&mut self, more: &Self) {
         self.sum_ns += more.sum_ns;
         self.untimed += more.untimed;
+        self.skipped += more.skipped;
         for (bucket, more) in self.buckets.iter_mut().zip(more.buckets) {
             *bucket += more;
         }
@@ -84,7 +103,7 @@ impl FamilyTotals {
 }
 
 /// What no family has done yet.
-static NOTHING: FamilyTotals = FamilyTotals { sum_ns: 0, buckets: [0; LATENCY_BUCKETS], untimed: 0 };
+static NOTHING: FamilyTotals = FamilyTotals { sum_ns: 0, buckets: [0; LATENCY_BUCKETS], untimed: 0, skipped: 0 };
 
 /// Totals by family. Thousands are kept, one for each process that ended lately too, and most processes use few
 /// families: the others take no room.
@@ -206,8 +225,9 @@ impl Syscalls {
         let mut calls = 0;
         for (family, now) in now.iter().enumerate() {
             let new = now.since(before.get(family));
-            // A time without its call was read in the middle of an update: it is still there the next time.
-            if new.calls() == 0 {
+            // A time without its call, or fewer calls than before, was read in the middle of an update: what is missing
+            // is there the next time.
+            if new.balance() <= 0 {
                 continue;
             }
             calls += new.calls();
@@ -236,6 +256,7 @@ impl Syscalls {
     pub fn expire(&mut self, groups: &[GroupId], known: impl Fn(ProcessId) -> bool) {
         self.by_group.retain(|group, _| !groups.contains(group));
         self.by_process.retain(|process, _| known(*process));
+        self.stats.give_back();
     }
 
     /// How many calls one process made.
@@ -262,6 +283,7 @@ impl Syscalls {
                 json!({
                     "calls": stats.calls(),
                     "untimed": stats.untimed,
+                    "skipped": stats.skipped.max(0),
                     "seconds": stats.sum_ns as f64 / 1e9,
                     "buckets": stats.buckets,
                     "errors": errors,
@@ -272,7 +294,10 @@ impl Syscalls {
     }
 
     /// Publishes.
-    pub fn collect(&self, groups: &Groups, families: &mut Families) {
+    pub fn collect(&self, groups: &Groups, timing: Timing, families: &mut Families) {
+        for mode in Timing::ALL {
+            families.gauge(&TIMING, &[mode.name()], f64::from(u8::from(mode == timing)));
+        }
         let bounds = histogram_bounds_seconds();
         for (family, stats) in Family::ALL.iter().zip(&self.host) {
             if stats.calls() != 0 {
@@ -318,6 +343,7 @@ struct Raw {
     sum_ns: u64,
     buckets: [u32; LATENCY_BUCKETS],
     untimed: u32,
+    skipped: u32,
 }
 
 impl Raw {
@@ -326,6 +352,7 @@ impl Raw {
         let mut new = FamilyTotals {
             sum_ns: self.sum_ns.saturating_sub(before.sum_ns),
             untimed: u64::from(self.untimed.wrapping_sub(before.untimed as u32)),
+            skipped: i64::from(self.skipped.wrapping_sub(before.skipped as u32).cast_signed()),
             buckets: [0; LATENCY_BUCKETS],
         };
         for ((new, now), before) in new.buckets.iter_mut().zip(self.buckets).zip(before.buckets) {
@@ -341,6 +368,7 @@ fn read(stats: &MappedArray<SyscallStats>, slot: usize, slots: usize, shards: us
         for (raw, family) in raw.iter_mut().zip(&shard.families) {
             raw.sum_ns += family.sum_ns;
             raw.untimed = raw.untimed.wrapping_add(family.untimed);
+            raw.skipped = raw.skipped.wrapping_add(family.skipped);
             for (sum, bucket) in raw.buckets.iter_mut().zip(family.buckets) {
                 *sum = sum.wrapping_add(bucket);
             }
