@@ -33,7 +33,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::{
     daemon,
     needs::{Need, Proof, Purpose},
-    project::{Project, is_root, places},
+    project::{Project, is_root},
     setup::{self, setup},
     step::{Step, seconds},
 };
@@ -71,7 +71,7 @@ pub(crate) fn bench(project: &Project, arguments: &[String]) -> Result<()> {
     daemon::compile(project)?;
     let scratch = Scratch::new(project)?;
     let worker = compile_worker(project)?;
-    let object = compile_object(project, "bench-ebpf")?;
+    let object = daemon::kernel_object(project, "bench-ebpf")?;
     let places = Places::new(project, worker, object, &scratch.0, &options);
     if options.workloads.iter().any(|workload| workload.set == Set::Disk) {
         setup::install(&[FIO])?;
@@ -198,16 +198,4 @@ fn compile_worker(project: &Project) -> Result<PathBuf> {
     command.args(["--locked", "--release", "--package", "monitor-tests", "--bin", "monitor-bench"]);
     Step { what: "cargo build", why: "the workloads", remedy: "the compiler's message is above" }.shown(command)?;
     Ok(project.target.join("release/monitor-bench"))
-}
-
-/// An object with kernel programs of the bench.
-fn compile_object(project: &Project, name: &str) -> Result<PathBuf> {
-    let places = places()?;
-    let toolchain = places.toolchain().0.context("no compiler for the kernel programs: cargo xtask setup")?;
-    let linker = places.linker().context("bpf-linker is not installed: cargo xtask setup")?;
-    let target = project.target.join("ebpf");
-    let mut command = toolchain.cargo("build", &linker, &project.root, &target)?;
-    command.args(["--bin", name]);
-    Step { what: "cargo build", why: "the bench's kernel programs", remedy: "cargo xtask setup" }.shown(command)?;
-    Ok(target.join("bpfel-unknown-none/release").join(name))
 }

@@ -1,12 +1,12 @@
 //! Builds the daemon and starts it.
 
-use std::{fs, os::unix::process::CommandExt as _, process::Command};
+use std::{fs, os::unix::process::CommandExt as _, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
     needs::Purpose,
-    project::{Project, is_root},
+    project::{Project, is_root, places},
     setup::setup,
     step::Step,
 };
@@ -35,6 +35,19 @@ pub(crate) fn compile(project: &Project) -> Result<()> {
         remedy: "the compiler's message is above; if it is about the kernel programs' toolchain: cargo xtask setup",
     }
     .shown(command)
+}
+
+/// An object with kernel programs that the daemon does not carry: of the bench, of tests.
+pub(crate) fn kernel_object(project: &Project, name: &str) -> Result<PathBuf> {
+    let places = places()?;
+    let toolchain = places.toolchain().0.context("no compiler for the kernel programs: cargo xtask setup")?;
+    let linker = places.linker().context("bpf-linker is not installed: cargo xtask setup")?;
+    let target = project.target.join("ebpf");
+    let mut command = toolchain.cargo("build", &linker, &project.root, &target)?;
+    command.args(["--bin", name]);
+    Step { what: "cargo build", why: "kernel programs that are not the daemon's", remedy: "cargo xtask setup" }
+        .shown(command)?;
+    Ok(target.join("bpfel-unknown-none/release").join(name))
 }
 
 /// Builds the daemon and becomes it, so that Ctrl-C and the exit code are its own.

@@ -8,11 +8,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{project::Project, step::shell};
+use crate::{daemon::kernel_object, project::Project, step::shell};
 
 use super::{
     budget::Figures,
-    compile_object,
     machine::{self, Machine},
     process::{self, Daemon, Worker},
     subject::Places,
@@ -80,7 +79,7 @@ impl Drained {
 }
 
 pub(super) fn measure(project: &Project, places: &Places, machine: &Machine) -> Result<Figures> {
-    let object = compile_object(project, "bench-ring-ebpf")?;
+    let object = kernel_object(project, "bench-ring-ebpf")?;
     let kept = drain(project, &object, KEPT, RATE)?;
     kept.print("drain, paced");
     let flat_out = drain(project, &object, FLAT_OUT, 0.0)?;

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{cpio::Cpio, modules::Module};
 use crate::{
+    daemon::kernel_object,
     project::{Project, places},
     step::{Step, shell},
 };
@@ -56,22 +57,9 @@ impl Built {
             workload: find("workload")?,
             kernel: find("kernel")?,
             guest: find("guest")?,
-            tiers: tiers(project)?,
+            tiers: kernel_object(project, "tiers-ebpf")?,
         })
     }
-}
-
-/// Builds the object with programs on hooks that the daemon does not use.
-fn tiers(project: &Project) -> Result<PathBuf> {
-    let places = places()?;
-    let toolchain = places.toolchain().0.context("no compiler for the kernel programs: cargo xtask setup")?;
-    let linker = places.linker().context("bpf-linker is not installed: cargo xtask setup")?;
-    let target = project.target.join("ebpf");
-    let mut command = toolchain.cargo("build", &linker, &project.root, &target)?;
-    command.args(["--bin", "tiers-ebpf"]);
-    Step { what: "cargo build", why: "kernel programs of the guests' tests", remedy: "cargo xtask setup" }
-        .quiet(command)?;
-    Ok(target.join("bpfel-unknown-none/release/tiers-ebpf"))
 }
 
 /// Where cargo put an executable, from the messages that it writes one a line.

@@ -1,11 +1,9 @@
 //! What came out, for people (one table) and for programs (JSON).
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
-};
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use super::{console::State, qemu::Outcome, series::Series};
+use crate::json::{array, object, string};
 
 /// How one kernel fared.
 #[derive(Debug)]
@@ -170,33 +168,28 @@ fn aligned(lines: &[Vec<String>]) -> String {
 pub(super) fn json(rows: &[Row]) -> String {
     let kernels = rows.iter().map(|row| {
         let (word, reason) = row.verdict();
-        let states: BTreeMap<&str, State> = signals(rows).into_iter().map(|name| (name, row.state(name))).collect();
-        let states = states.iter().map(|(name, state)| {
-            format!("{}:{{\"state\":{},\"reason\":{}}}", string(name), string(&state.word), string(&state.reason))
+        let states = signals(rows).into_iter().map(|name| {
+            let state = row.state(name);
+            (name, object([("state", string(&state.word)), ("reason", string(&state.reason))]))
         });
-        let list = |of: fn(&Outcome) -> &Vec<String>| -> String {
-            row.outcomes().flat_map(of).map(|text| string(text)).collect::<Vec<_>>().join(",")
-        };
-        format!(
-            "{{\"kernel\":{},\"release\":{},\"verdict\":{},\"reason\":{},\"seconds\":{:.1},\"cpu_seconds\":{:.1},\"boot_seconds\":{:.1},\
-             \"signals\":{{{}}},\"passed\":[{}],\"failed\":[{}],\"complaints\":[{}]}}",
-            string(&row.series.to_string()),
-            string(&row.release),
-            string(word),
-            string(&reason),
-            row.outcomes().map(|outcome| outcome.took.as_secs_f64()).sum::<f64>(),
-            row.outcomes().map(|outcome| outcome.cpu).sum::<f64>(),
-            row.outcomes().find_map(|outcome| outcome.heard.boot).unwrap_or(0.0),
-            states.collect::<Vec<_>>().join(","),
-            list(|outcome| &outcome.heard.passed),
-            list(|outcome| &outcome.heard.failed),
-            list(|outcome| &outcome.heard.complaints),
-        )
+        let list = |of: fn(&Outcome) -> &Vec<String>| array(row.outcomes().flat_map(of).map(|text| string(text)));
+        let sum = |of: fn(&Outcome) -> f64| format!("{:.1}", row.outcomes().map(of).sum::<f64>());
+        object([
+            ("kernel", string(&row.series.to_string())),
+            ("release", string(&row.release)),
+            ("verdict", string(word)),
+            ("reason", string(&reason)),
+            ("seconds", sum(|outcome| outcome.took.as_secs_f64())),
+            ("cpu_seconds", sum(|outcome| outcome.cpu)),
+            ("boot_seconds", sum(|outcome| outcome.heard.boot.unwrap_or(0.0))),
+            ("signals", object(states)),
+            ("passed", list(|outcome| &outcome.heard.passed)),
+            ("failed", list(|outcome| &outcome.heard.failed)),
+            ("complaints", list(|outcome| &outcome.heard.complaints)),
+        ])
     });
-    format!("{{\"kernels\":[\n{}\n]}}\n", kernels.collect::<Vec<_>>().join(",\n"))
+    object([("kernels", array(kernels))]) + "\n"
 }
-
-use crate::json::string;
 
 #[cfg(test)]
 mod tests {
