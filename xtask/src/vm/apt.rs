@@ -8,9 +8,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
-use super::series::{Packaged, Series};
+use super::series::{Arch, Packaged, Series};
 use crate::step::Step;
 
 /// Where kernels of all ages are. A suite that the mirror no longer has is left out; its kernels are then unavailable.
@@ -31,17 +31,22 @@ pub(super) struct Apt {
 
 impl Apt {
     /// Sets it up below `cache`, and gets the lists of packages when they are old.
-    pub(super) fn new(cache: &Path) -> Result<Self> {
-        let mut apt = Self { directory: cache.join("apt"), stale: None };
+    pub(super) fn new(cache: &Path, arch: Arch) -> Result<Self> {
+        let mut apt = Self { directory: cache.join(format!("{}apt", arch.prefix())), stale: None };
         let directory = &apt.directory;
         for part in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(directory.join(part)).with_context(|| format!("make {}", directory.display()))?;
         }
-        let sources = sources(&mirror()?, Path::new(KEYRING).exists());
+        let keyring = Path::new(KEYRING).exists();
+        let mut sources = sources(&mirror("")?, &SUITES, keyring);
+        if arch != Arch::X86 {
+            // What is built for other processors is built with this machine's compiler, which is in its updates.
+            sources += &self::sources(&mirror(SECURITY)?, &[&(codename() + SECURITY)], keyring);
+        }
         let same = fs::read_to_string(directory.join("sources.list")).is_ok_and(|old| old == sources);
         fs::write(directory.join("sources.list"), sources)?;
         fs::write(directory.join("status"), "")?;
-        fs::write(directory.join("apt.conf"), configuration(directory))?;
+        fs::write(directory.join("apt.conf"), configuration(directory, arch))?;
         let updated = directory.join("updated");
         let age =
             fs::metadata(&updated).and_then(|file| file.modified()).map(|time| SystemTime::now().duration_since(time));
@@ -78,23 +83,27 @@ impl Apt {
         Ok(found)
     }
 
-    /// Downloads a package into a directory and unpacks it into another.
-    pub(super) fn unpack(&self, package: &str, scratch: &Path, into: &Path) -> Result<()> {
+    /// Downloads packages into a directory, all at once, and unpacks them into another. A name may be followed by the
+    /// processor (`:arm64`) and the version (`=1.2`) or the suite (`/bookworm`).
+    pub(super) fn unpack(&self, packages: &[String], scratch: &Path, into: &Path) -> Result<()> {
         let mut download = self.command("apt-get");
-        download.args(["-q", "download", package]).current_dir(scratch);
-        let step = Step { what: "apt-get download", why: package, remedy: "is the mirror of /etc/apt reachable?" };
+        download.args(["-q", "download"]).args(packages).current_dir(scratch);
+        let why = packages.join(" ");
+        let step = Step { what: "apt-get download", why: &why, remedy: "is the mirror of /etc/apt reachable?" };
         step.quiet(download)?;
-        let prefix = format!("{package}_");
         let files = fs::read_dir(scratch)?.flatten().map(|entry| entry.path());
-        let named = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
-        let file = files.into_iter().find(named).with_context(|| format!("apt-get brought no {package}"))?;
-        let mut unpack = Command::new("dpkg-deb");
-        unpack.arg("--extract").arg(&file).arg(into);
-        let output = unpack.output().context("start dpkg-deb")?;
-        if !output.status.success() {
-            bail!("unpack {}: {}", file.display(), String::from_utf8_lossy(&output.stderr).trim());
+        let files: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|end| end == "deb")).collect();
+        ensure!(files.len() == packages.len(), "apt-get brought {} of {} packages", files.len(), packages.len());
+        for file in files {
+            let mut unpack = Command::new("dpkg-deb");
+            unpack.arg("--extract").arg(&file).arg(into);
+            let output = unpack.output().context("start dpkg-deb")?;
+            if !output.status.success() {
+                bail!("unpack {}: {}", file.display(), String::from_utf8_lossy(&output.stderr).trim());
+            }
+            fs::remove_file(file).context("remove the package, which is unpacked")?;
         }
-        fs::remove_file(file).context("remove the package, which is unpacked")
+        Ok(())
     }
 
     fn command(&self, program: &str) -> Command {
@@ -104,39 +113,51 @@ impl Apt {
     }
 }
 
-/// The Debian mirror in this machine's apt configuration.
-fn mirror() -> Result<String> {
+/// Follows the name of a release in that of its updates.
+const SECURITY: &str = "-security";
+
+/// The name of this machine's release of Debian.
+pub(super) fn codename() -> String {
+    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).unwrap_or_default().to_owned()
+}
+
+/// The Debian mirror in this machine's apt configuration, of its release or of the part of it that is named by a suffix.
+fn mirror(part: &str) -> Result<String> {
     let mut command = Command::new("apt-get");
     command.args(["indextargets", "--format", "$(IDENTIFIER) $(REPO_URI) $(RELEASE)"]);
     let output = command.output().context("start apt-get: kernels come from Debian packages")?;
-    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let codename = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).unwrap_or_default();
-    choose_mirror(&String::from_utf8_lossy(&output.stdout), codename)
-        .context("apt's sources have no Debian archive to take kernels from (apt-get indextargets)")
+    let suite = codename() + part;
+    choose_mirror(&String::from_utf8_lossy(&output.stdout), &suite)
+        .with_context(|| format!("apt's sources have no Debian archive with the suite {suite} (apt-get indextargets)"))
 }
 
-/// The archive of this release itself; not that of its updates, nor another vendor's.
-fn choose_mirror(targets: &str, codename: &str) -> Option<String> {
+/// The archive that has exactly this suite; not another vendor's.
+fn choose_mirror(targets: &str, suite: &str) -> Option<String> {
     targets.lines().find_map(|line| {
         let mut words = line.split(' ');
         let (kind, uri, release) = (words.next()?, words.next()?, words.next()?);
-        let archive = uri.trim_end_matches('/').ends_with("/debian");
-        (kind == "Packages" && archive && release == codename).then(|| uri.to_owned())
+        let archive = ["/debian", "/debian-security"].iter().any(|name| uri.trim_end_matches('/').ends_with(name));
+        (kind == "Packages" && archive && release == suite).then(|| uri.to_owned())
     })
 }
 
-fn sources(mirror: &str, keyring: bool) -> String {
+fn sources(mirror: &str, suites: &[&str], keyring: bool) -> String {
     // Without that file apt looks for keys where it always does.
     let option = if keyring { format!("[signed-by={KEYRING}] ") } else { String::new() };
-    SUITES.iter().map(|suite| format!("deb {option}{mirror} {suite} main\n")).collect()
+    suites.iter().map(|suite| format!("deb {option}{mirror} {suite} main\n")).collect()
 }
 
-fn configuration(directory: &Path) -> String {
+fn configuration(directory: &Path, arch: Arch) -> String {
     let at = directory.display();
+    let others = match arch {
+        Arch::X86 => "",
+        Arch::Arm64 => " \"arm64\";",
+    };
     let mut text = format!(
         "Dir::State \"{at}\";\nDir::State::Lists \"{at}/lists\";\nDir::State::status \"{at}/status\";\n\
          Dir::Cache \"{at}/cache\";\nDir::Etc::SourceList \"{at}/sources.list\";\nDir::Etc::SourceParts \"-\";\n\
-         APT::Architecture \"amd64\";\nAPT::Architectures {{ \"amd64\"; }};\nAcquire::Languages \"none\";\n\
+         APT::Architecture \"amd64\";\nAPT::Architectures {{ \"amd64\";{others} }};\nAcquire::Languages \"none\";\n\
          // The user _apt may not enter a home directory.\nAPT::Sandbox::User \"root\";\n"
     );
     for kind in ["DEP-11", "DEP-11-icons", "DEP-11-icons-hidpi", "CNF"] {
@@ -156,17 +177,20 @@ mod tests {
             DEP-11 http://other.example/debian/ bookworm\n\
             Packages http://mirror.example/debian/ bookworm\n";
         assert_eq!(choose_mirror(targets, "bookworm").as_deref(), Some("http://mirror.example/debian/"));
+        let security = choose_mirror(targets, "bookworm-security");
+        assert_eq!(security.as_deref(), Some("http://mirror.example/debian-security/"));
         assert_eq!(choose_mirror(targets, "trixie"), None);
         assert_eq!(choose_mirror("", ""), None);
     }
 
     #[test]
     fn packages_have_to_be_signed() {
-        let text = sources("http://mirror.example/debian/", true) + &configuration(Path::new("/x"));
+        let text =
+            sources("http://mirror.example/debian/", &SUITES, true) + &configuration(Path::new("/x"), Arch::Arm64);
         assert!(text.contains("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://mirror.example"));
         for word in ["trusted", "AllowUnauthenticated", "AllowInsecure"] {
             assert!(!text.contains(word), "{word}");
         }
-        assert!(sources("m", false).starts_with("deb m bullseye main\n"));
+        assert!(sources("m", &SUITES, false).starts_with("deb m bullseye main\n"));
     }
 }

@@ -29,20 +29,30 @@ const DISK: &str = "/work";
 /// What the tests were built to.
 #[derive(Debug)]
 pub(super) struct Built {
+    /// The daemon.
+    pub(super) daemon: PathBuf,
     /// The guest's first program.
     pub(super) init: PathBuf,
     /// What tests let be observed.
     pub(super) workload: PathBuf,
-    /// The tests that run on every machine.
+    /// The tests that run on every kernel.
     pub(super) kernel: PathBuf,
     /// The tests that run in a guest only.
-    pub(super) guest: PathBuf,
+    pub(super) own: Option<Own>,
+    /// Where the guest's programs and libraries are, when they are not this machine's.
+    pub(super) root: Option<PathBuf>,
+}
+
+/// Tests for machines of one's own.
+#[derive(Debug)]
+pub(super) struct Own {
+    tests: PathBuf,
     /// Kernel programs of theirs.
-    pub(super) tiers: PathBuf,
+    tiers: PathBuf,
 }
 
 impl Built {
-    /// Builds them.
+    /// Builds the tests for this machine's kind of processor; the daemon is built already.
     pub(super) fn new(project: &Project) -> Result<Self> {
         let mut command = project.cargo("test");
         command.args(["--locked", "--package", "monitor-tests", "--test", "kernel", "--test", "guest", "--no-run"]);
@@ -53,17 +63,28 @@ impl Built {
         let messages = String::from_utf8_lossy(&output.stdout);
         let find = |name| executable(&messages, name).with_context(|| format!("cargo did not tell where {name} is"));
         Ok(Self {
+            daemon: project.daemon(),
             init: find("guest-init")?,
             workload: find("workload")?,
             kernel: find("kernel")?,
-            guest: find("guest")?,
-            tiers: kernel_object(project, "tiers-ebpf")?,
+            own: Some(Own { tests: find("guest")?, tiers: kernel_object(project, "tiers-ebpf")? }),
+            root: None,
         })
     }
 }
 
+impl Built {
+    /// A program that the guests start.
+    fn find(&self, program: &str) -> Result<PathBuf> {
+        let Some(root) = &self.root else { return find(program) };
+        let places = ["bin", "sbin", "usr/bin", "usr/sbin"].map(|place| root.join(place).join(program));
+        let found = places.into_iter().find(|path| path.is_file());
+        found.with_context(|| format!("{program} is in none of the packages in {}", root.display()))
+    }
+}
+
 /// Where cargo put an executable, from the messages that it writes one a line.
-fn executable(messages: &str, name: &str) -> Option<PathBuf> {
+pub(super) fn executable(messages: &str, name: &str) -> Option<PathBuf> {
     let text = |line: &str, key: &str| -> Option<String> {
         let rest = line.split_once(&format!("\"{key}\":\""))?.1;
         // A path with a quotation mark in it would be escaped.
@@ -75,8 +96,8 @@ fn executable(messages: &str, name: &str) -> Option<PathBuf> {
 }
 
 /// Makes the disk; the guests share it and keep what they write to themselves.
-pub(super) fn disk(project: &Project, built: &Built, directory: &Path) -> Result<PathBuf> {
-    let root = directory.join("root");
+pub(super) fn disk(built: &Built, name: &str, directory: &Path) -> Result<PathBuf> {
+    let root = directory.join(format!("{name}root"));
     drop(fs::remove_dir_all(&root));
     let copy = |from: &Path, to: &str| -> Result<()> {
         let to = root.join(to);
@@ -86,14 +107,16 @@ pub(super) fn disk(project: &Project, built: &Built, directory: &Path) -> Result
     };
     // As cargo lays them out: the tests find the workload by their own path.
     copy(&built.kernel, "debug/deps/kernel")?;
-    copy(&built.guest, "debug/deps/guest")?;
     copy(&built.workload, "debug/workload")?;
-    copy(&project.daemon(), "release/monitor")?;
-    copy(&built.tiers, "tiers.o")?;
-    for program in LARGE_PROGRAMS {
-        copy(&find(program)?, &format!("bin/{program}"))?;
+    copy(&built.daemon, "release/monitor")?;
+    if let Some(own) = &built.own {
+        copy(&own.tests, "debug/deps/guest")?;
+        copy(&own.tiers, "tiers.o")?;
     }
-    let disk = directory.join("disk.img");
+    for program in LARGE_PROGRAMS {
+        copy(&built.find(program)?, &format!("bin/{program}"))?;
+    }
+    let disk = directory.join(format!("{name}disk.img"));
     drop(fs::remove_file(&disk));
     let mut command = Command::new(find("mkfs.ext4")?);
     command.args(["-q", "-F", "-E", "root_owner=0:0", "-d"]).arg(&root).arg(&disk).arg("768M");
@@ -107,7 +130,7 @@ fn find(program: &str) -> Result<PathBuf> {
 }
 
 /// The first file system of a guest that goes through `plan`.
-pub(super) fn initramfs(project: &Project, built: &Built, modules: &[Module], plan: &str) -> Result<Vec<u8>> {
+pub(super) fn initramfs(built: &Built, modules: &[Module], plan: &str) -> Result<Vec<u8>> {
     let mut image = Image::default();
     for directory in ["dev", "proc", "sys", "tmp", "run", "var/tmp", "root", DISK] {
         image.cpio.directory(directory);
@@ -118,14 +141,9 @@ pub(super) fn initramfs(project: &Project, built: &Built, modules: &[Module], pl
             image.cpio.link(name, &target.to_string_lossy());
         }
     }
-    image.program(&built.init, "/init")?;
-    for program in PROGRAMS {
-        let path = find(program)?;
-        let place = canonical(&path)?;
-        image.program(&path, &place)?;
-    }
-    for path in [&built.kernel, &built.guest, &built.workload, &project.daemon()] {
-        image.libraries(path)?;
+    match &built.root {
+        None => image.programs(built)?,
+        Some(root) => image.foreign_programs(built, root)?,
     }
     for (file, text) in FILES {
         image.cpio.file(file, 0o644, text.as_bytes());
@@ -155,6 +173,43 @@ struct Image {
 }
 
 impl Image {
+    /// This machine's own programs, with the libraries that they need.
+    fn programs(&mut self, built: &Built) -> Result<()> {
+        self.program(&built.init, "/init")?;
+        for program in PROGRAMS {
+            let path = find(program)?;
+            let place = canonical(&path)?;
+            self.program(&path, &place)?;
+        }
+        let own = built.own.as_ref().map(|own| &own.tests);
+        for path in [&built.kernel, &built.workload, &built.daemon].into_iter().chain(own) {
+            self.libraries(path)?;
+        }
+        Ok(())
+    }
+
+    /// Programs for another kind of processor, with all libraries that were unpacked: nothing here can tell which of
+    /// them a program needs. Ours need none.
+    fn foreign_programs(&mut self, built: &Built, root: &Path) -> Result<()> {
+        let mut add = |from: &Path, to: &str| -> Result<()> {
+            let contents = fs::read(from).with_context(|| format!("read {}", from.display()))?;
+            self.cpio.file(to, 0o755, &contents);
+            Ok(())
+        };
+        add(&built.init, "/init")?;
+        for program in PROGRAMS {
+            add(&built.find(program)?, &format!("/usr/bin/{program}"))?;
+        }
+        for directory in ["lib", "lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu"] {
+            let entries = fs::read_dir(root.join(directory)).with_context(|| format!("list {directory}"))?;
+            for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()) {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                add(&path, &format!("/usr/{}/{name}", directory.trim_start_matches("usr/")))?;
+            }
+        }
+        Ok(())
+    }
+
     /// A program with its libraries.
     fn program(&mut self, from: &Path, to: &str) -> Result<()> {
         if self.there.insert(to.to_owned()) {

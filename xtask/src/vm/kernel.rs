@@ -69,21 +69,20 @@ pub(super) fn kernel(series: Series, apt: &mut Option<Apt>) -> Result<Kernel> {
 fn fetch(series: Series, cache: &Path, note: &Path, apt: &mut Option<Apt>) -> Result<PathBuf> {
     let apt = match apt {
         Some(apt) => apt,
-        None => apt.insert(Apt::new(cache)?),
+        None => apt.insert(Apt::new(cache, series.arch)?),
     };
     let found = apt.find(series)?;
-    let directory = cache.join(&found.version);
+    let name = format!("{}{}", series.arch.prefix(), found.version);
+    let directory = cache.join(&name);
     if !directory.is_dir() {
-        let scratch = cache.join(format!("{}.part", found.version));
+        let scratch = cache.join(format!("{name}.part"));
         drop(fs::remove_dir_all(&scratch));
         fs::create_dir_all(&scratch)?;
-        for package in &found.packages {
-            apt.unpack(package, &scratch, &scratch)?;
-        }
+        apt.unpack(&found.packages, &scratch, &scratch)?;
         unpacked(&scratch)?;
         fs::rename(&scratch, &directory).context("put the kernel in its place")?;
     }
-    fs::write(note, &found.version)?;
+    fs::write(note, &name)?;
     Ok(directory)
 }
 

@@ -5,6 +5,7 @@
 //! 30 times slower than a real one: the tests are told by `TEST_SLOWNESS`.
 
 mod apt;
+mod arm64;
 mod console;
 mod cpio;
 mod image;
@@ -30,13 +31,15 @@ use crate::{
     project::{Project, places},
     step::seconds,
 };
+use apt::Apt;
 use image::Built;
 use kernel::Kernel;
 use qemu::{Guest, Outcome};
 use report::Row;
+use series::Arch;
 
 /// The oldest kernel that the daemon runs on in full breadth, and the newest: what every change has to pass.
-pub(crate) const ENDS: [Series; 2] = [Series::Of(5, 10), Series::Newest];
+pub(crate) const ENDS: [Series; 2] = [Series::of(5, 10), Series::NEWEST];
 
 /// Can what is built here run in the machines?
 pub(crate) const HERE: bool = cfg!(target_arch = "x86_64");
@@ -59,6 +62,7 @@ const DEADLINE: Duration = Duration::from_secs(600);
 
 /// A machine for a kernel.
 struct Shape {
+    arch: Arch,
     /// What its files are called after the kernel.
     name: &'static str,
     cpus: u32,
@@ -68,10 +72,11 @@ struct Shape {
     plan: fn(Option<&str>) -> String,
 }
 
-const SHAPES: [Shape; 2] = [
-    Shape { name: "", cpus: 2, words: "", plan: main_plan },
+const SHAPES: [Shape; 3] = [
+    Shape { arch: Arch::X86, name: "", cpus: 2, words: "", plan: main_plan },
+    Shape { arch: Arch::Arm64, name: "", cpus: 2, words: "", plan: arm64_plan },
     // More processors than copies of the hot counters; and tasks are preempted inside of the kernel, too, where it can.
-    Shape { name: "-many", cpus: 10, words: "preempt=full", plan: many_plan },
+    Shape { arch: Arch::X86, name: "-many", cpus: 10, words: "preempt=full", plan: many_plan },
 ];
 
 /// Each test's time is told, too.
@@ -82,14 +87,17 @@ const MANY: &str = "many_cpus::";
 
 /// What the main machine of each kernel runs: a name, a program and its arguments a line.
 fn main_plan(filter: Option<&str>) -> String {
+    let kernel = arm64_plan(filter);
+    let filter = filter.unwrap_or_default();
+    format!("{kernel}guest /work/debug/deps/guest {TIMES} --test-threads=1 --skip {MANY} {filter}\n")
+}
+
+/// Without what is done to a machine: that is about the kernel, and not about the processor.
+fn arm64_plan(filter: Option<&str>) -> String {
     let mut tests = vec!["signals::"];
     tests.extend(DAEMON_TESTS);
     let tests = filter.map_or_else(|| tests.join(" "), str::to_owned);
-    let filter = filter.unwrap_or_default();
-    format!(
-        "kernel /work/debug/deps/kernel {TIMES} --test-threads=3 {tests}\n\
-         guest /work/debug/deps/guest {TIMES} --test-threads=1 --skip {MANY} {filter}\n"
-    )
+    format!("kernel /work/debug/deps/kernel {TIMES} --test-threads=3 {tests}\n")
 }
 
 fn many_plan(_: Option<&str>) -> String {
@@ -101,16 +109,22 @@ pub(crate) fn test(project: &Project, kernels: &[Series], filter: Option<&str>) 
     ensure!(HERE, "the machines have x86-64 processors, and what is built here is for another kind");
     let directory = project.target.join("vm");
     fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
-    let built = Built::new(project)?;
-    let program = places()?.program(qemu::PROGRAM).with_context(|| format!("{} is not installed", qemu::PROGRAM))?;
-    let mut apt = None;
-    let kernels: Vec<(Series, Result<Kernel>)> =
-        kernels.iter().map(|&series| (series, kernel::kernel(series, &mut apt))).collect();
-    let disk = image::disk(project, &built, &directory)?;
-    let bench = Bench { project, built, program, disk, directory, filter };
-    let rows = bench.all(&kernels);
+    let (mut userlands, mut fetched) = (Vec::new(), Vec::new());
+    for arch in [Arch::X86, Arch::Arm64] {
+        let wanted: Vec<Series> = kernels.iter().copied().filter(|series| series.arch == arch).collect();
+        if wanted.is_empty() {
+            continue;
+        }
+        let mut apt = None;
+        userlands.push(Userland::new(arch, project, &mut apt, &directory)?);
+        fetched.extend(wanted.into_iter().map(|series| (series, kernel::kernel(series, &mut apt))));
+    }
+    let bench = Bench { project, userlands, directory, filter };
+    let rows = bench.all(&fetched);
     fs::write(bench.directory.join("kernels.json"), report::json(&rows)).context("write the results")?;
-    drop(fs::remove_file(&bench.disk));
+    for userland in &bench.userlands {
+        drop(fs::remove_file(&userland.disk));
+    }
     println!("\n{}\n\n  as JSON, with each test: {}/kernels.json", report::table(&rows), bench.shown().display());
     println!("  what each machine said:  {}/KERNEL.log", bench.shown().display());
     let bad: Vec<String> = rows
@@ -125,12 +139,31 @@ pub(crate) fn test(project: &Project, kernels: &[Series], filter: Option<&str>) 
     Ok(())
 }
 
-/// What all machines have in common.
-struct Bench<'a> {
-    project: &'a Project,
+/// What machines with one kind of processor have in common.
+struct Userland {
+    arch: Arch,
     built: Built,
     program: PathBuf,
     disk: PathBuf,
+}
+
+impl Userland {
+    fn new(arch: Arch, project: &Project, apt: &mut Option<Apt>, directory: &Path) -> Result<Self> {
+        let built = match arch {
+            Arch::X86 => Built::new(project)?,
+            Arch::Arm64 => arm64::built(project, apt)?,
+        };
+        let program = qemu::program(arch);
+        let program = places()?.program(program).with_context(|| format!("{program} is not installed"))?;
+        let disk = image::disk(&built, arch.prefix(), directory)?;
+        Ok(Self { arch, built, program, disk })
+    }
+}
+
+/// What all machines have in common.
+struct Bench<'a> {
+    project: &'a Project,
+    userlands: Vec<Userland>,
     directory: PathBuf,
     filter: Option<&'a str>,
 }
@@ -148,10 +181,12 @@ impl Bench<'_> {
             .iter()
             .filter(wanted)
             .flat_map(|shape| kernels.iter().enumerate().map(move |kernel| (shape, kernel)))
+            .filter(|(shape, (_, (series, _)))| shape.arch == series.arch)
             .filter_map(|(shape, (at, (series, kernel)))| Some((at, *series, kernel.as_ref().ok()?, shape)))
             .collect();
         let workers = thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
-        println!("==> {} machines, {workers} at a time, {}", jobs.len(), accelerator());
+        let emulated = if jobs.iter().any(|job| qemu::is_emulated(job.1.arch)) { ", emulated" } else { "" };
+        println!("==> {} machines, {workers} at a time{emulated}", jobs.len());
         let (jobs, results) = (Mutex::new(jobs.into_iter()), Mutex::new(Vec::new()));
         thread::scope(|scope| {
             for _ in 0..workers {
@@ -181,16 +216,18 @@ impl Bench<'_> {
         let name = format!("{series}{}", shape.name);
         let begin = Instant::now();
         let modules = modules::closure(kernel, modules::WANTED)?;
-        let slowness = if qemu::has_kvm() { 1 } else { SLOWNESS };
+        let userland = self.userlands.iter().find(|userland| userland.arch == series.arch).context("no userland")?;
+        let slowness = if qemu::is_emulated(series.arch) { SLOWNESS } else { 1 };
         let plan = format!("slowness {slowness}\n{}", (shape.plan)(self.filter));
         let initramfs = self.directory.join(format!("{name}.cpio"));
-        fs::write(&initramfs, image::initramfs(self.project, &self.built, &modules, &plan)?)?;
+        fs::write(&initramfs, image::initramfs(&userland.built, &modules, &plan)?)?;
         let log = self.directory.join(format!("{name}.log"));
         let guest = Guest {
-            program: &self.program,
+            arch: series.arch,
+            program: &userland.program,
             kernel: &kernel.image,
             initramfs: &initramfs,
-            disk: &self.disk,
+            disk: &userland.disk,
             cpus: shape.cpus,
             words: shape.words,
             log: &log,
@@ -210,8 +247,4 @@ impl Bench<'_> {
 
 fn next<T>(jobs: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
     jobs.lock().unwrap_or_else(PoisonError::into_inner).next()
-}
-
-fn accelerator() -> &'static str {
-    if qemu::has_kvm() { "by the processor's own means" } else { "emulated" }
 }

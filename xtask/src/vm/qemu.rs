@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::console::Heard;
+use super::{console::Heard, series::Arch};
 
 /// Boots until one has come up. Emulation is at fault now and then before the first program runs; whatever dies later
 /// is a finding.
@@ -24,6 +24,7 @@ const BOOT: Duration = Duration::from_secs(120);
 /// What to start.
 #[derive(Debug)]
 pub(super) struct Guest<'a> {
+    pub(super) arch: Arch,
     pub(super) program: &'a Path,
     pub(super) kernel: &'a Path,
     pub(super) initramfs: &'a Path,
@@ -114,14 +115,22 @@ impl Guest<'_> {
     fn command(&self) -> Command {
         // It ends with us even if we are killed.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL"]).arg(self.program).args(["-machine", "q35"]).args(accelerator());
+        command
+            .args(["--pdeathsig", "KILL"])
+            .arg(self.program)
+            .args(["-machine", machine(self.arch)])
+            .args(accelerator(self.arch));
         command.args(["-m", "1536", "-smp", &self.cpus.to_string()]);
         command.args(["-display", "none", "-nodefaults", "-no-user-config", "-no-reboot", "-serial", "stdio"]);
         command.arg("-drive").arg(format!("file={},format=raw,if=virtio,snapshot=on", self.disk.display()));
         command.arg("-kernel").arg(self.kernel).arg("-initrd").arg(self.initramfs);
         // The kernel writes between our lines only when it dies, which every fault of it makes it do; 5.10 has to be told
         // that LSM programs may be.
-        let words = format!("console=ttyS0 loglevel=1 panic=-1 oops=panic lsm=lockdown,yama,bpf {}", self.words);
+        let words = format!(
+            "console={} loglevel=1 panic=-1 oops=panic lsm=lockdown,yama,bpf {}",
+            console(self.arch),
+            self.words
+        );
         command.args(["-append", words.trim_end()]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -158,11 +167,37 @@ fn complaint(status: ExitStatus, heard: &Heard) -> Option<String> {
 ///
 /// Emulated without cmpxchg16b, which QEMU 7.2 gets wrong: one boot of 6.12 in six died of it. And in one thread: with
 /// one thread a processor, 6.1 hung in two runs of fourteen; several machines at a time use the others.
-fn accelerator() -> [&'static str; 4] {
-    if has_kvm() { ["-accel", "kvm", "-cpu", "host"] } else { ["-accel", "tcg,thread=single", "-cpu", "max,-cx16"] }
+fn accelerator(arch: Arch) -> [&'static str; 4] {
+    if arch == Arch::Arm64 {
+        ["-accel", "tcg,thread=single", "-cpu", "cortex-a72"]
+    } else if has_kvm() {
+        ["-accel", "kvm", "-cpu", "host"]
+    } else {
+        ["-accel", "tcg,thread=single", "-cpu", "max,-cx16"]
+    }
 }
 
-pub(super) fn has_kvm() -> bool {
+fn machine(arch: Arch) -> &'static str {
+    match arch {
+        Arch::X86 => "q35",
+        Arch::Arm64 => "virt",
+    }
+}
+
+/// What the kernel calls the serial port that we hear.
+fn console(arch: Arch) -> &'static str {
+    match arch {
+        Arch::X86 => "ttyS0",
+        Arch::Arm64 => "ttyAMA0",
+    }
+}
+
+/// Are the processors of such a machine emulated here?
+pub(super) fn is_emulated(arch: Arch) -> bool {
+    arch != Arch::X86 || !has_kvm()
+}
+
+fn has_kvm() -> bool {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     virtualizes(&info) && File::options().read(true).write(true).open("/dev/kvm").is_ok()
 }
@@ -172,8 +207,13 @@ fn virtualizes(info: &str) -> bool {
     flags.is_some_and(|line| line.split_whitespace().any(|flag| flag == "vmx" || flag == "svm"))
 }
 
-/// The emulator of this architecture.
-pub(super) const PROGRAM: &str = "qemu-system-x86_64";
+/// The emulator of such machines.
+pub(super) fn program(arch: Arch) -> &'static str {
+    match arch {
+        Arch::X86 => "qemu-system-x86_64",
+        Arch::Arm64 => "qemu-system-aarch64",
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -198,6 +238,7 @@ mod tests {
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let none = Path::new("/dev/null");
         let guest = Guest {
+            arch: Arch::X86,
             program: &program,
             kernel: none,
             initramfs: none,

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use super::{console::State, qemu::Outcome, series::Series};
+use super::{
+    console::State,
+    qemu::Outcome,
+    series::{Arch, Series},
+};
 use crate::json::{array, object, string};
 
 /// How one kernel fared.
@@ -150,7 +154,8 @@ pub(super) fn table(rows: &[Row]) -> String {
 
 /// Without what all releases have in common.
 fn short(release: &str) -> String {
-    release.trim_end_matches("-cloud-amd64").to_owned()
+    let flavours = [Arch::X86, Arch::Arm64].map(Arch::flavour);
+    flavours.iter().find_map(|flavour| release.strip_suffix(flavour)).unwrap_or(release).to_owned()
 }
 
 fn aligned(lines: &[Vec<String>]) -> String {
@@ -205,7 +210,7 @@ mod tests {
 
     fn row(said: &str) -> Row {
         let result = Result::Ran(vec![outcome(said)]);
-        Row { series: Series::Of(6, 1), release: "6.1.0-50-cloud-amd64".into(), result }
+        Row { series: Series::of(6, 1), release: "6.1.0-50-cloud-amd64".into(), result }
     }
 
     const UP: &str = "@@vm up 2 6.1\n@@vm signal tcp degraded no bytes\n@@vm signal exec full\n";
@@ -224,7 +229,7 @@ mod tests {
         let mut slow = outcome(UP);
         slow.timed_out = true;
         assert_eq!(verdict(&slow).0, "timeout");
-        let gone = Row { series: Series::Newest, release: String::new(), result: Result::Unavailable("no".into()) };
+        let gone = Row { series: Series::NEWEST, release: String::new(), result: Result::Unavailable("no".into()) };
         assert_eq!(gone.verdict(), ("unavailable", "no".to_owned()));
     }
 
