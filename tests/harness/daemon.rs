@@ -182,6 +182,16 @@ impl Daemon {
         assert!(counted <= made && counted + missed >= made, "{counted} of {made} counted, {missed} told as missed");
     }
 
+    /// The same for a number that was measured, too: it may itself be short by what was missed.
+    ///
+    /// # Panics
+    /// When the two are further apart than that.
+    #[track_caller]
+    pub fn equal(&self, counted: u64, measured: u64) {
+        let missed = if counted == measured { 0 } else { self.missed(&["sys_enter", "sys_exit"]) };
+        assert!(counted.abs_diff(measured) <= missed, "{counted} is not {measured}, {missed} told as missed");
+    }
+
     /// How often the kernel has left these programs out, since the daemon was started.
     ///
     /// # Panics
@@ -218,9 +228,11 @@ impl Daemon {
     /// When the daemon does not learn of its end in time.
     #[track_caller]
     pub fn ended(&self, pid: u32) -> Value {
-        until(DEADLINE, || match self.process(pid) {
+        // The kernel tells an end after a grace period of RCU, which can take very long when the machine is busy. Until
+        // then the daemon knows no more than that the process is gone.
+        until(3 * DEADLINE, || match self.process(pid) {
             None => Err(format!("process {pid} is not known")),
-            Some(process) if process["exit"].is_null() => Err(format!("process {pid} has not ended: {process}")),
+            Some(process) if !told(&process) => Err(format!("the end of process {pid} was not told: {process}")),
             Some(_) => Ok(()),
         });
         // Its last counters may not have been added up when its end was told.
@@ -310,6 +322,12 @@ impl Drop for Shared {
 fn show(log: &str) {
     let from = log.len().saturating_sub(LOG_SHOWN);
     eprintln!("--- the daemon's log, at most {LOG_SHOWN} bytes of it\n{}---", log.get(from..).unwrap_or(log));
+}
+
+/// Is it known how the process ended?
+fn told(process: &Value) -> bool {
+    let exit = &process["exit"];
+    !(exit["code"].is_null() && exit["signal"].is_null())
 }
 
 /// The address that the daemon tells in its log.

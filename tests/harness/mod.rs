@@ -8,8 +8,11 @@
 //! | [`Daemon`] | the real daemon with its own port, and questions to it |
 //! | [`Workload`] | one process of `tests/workload/`, which does what its arguments say |
 //! | [`Disk`] | a block device that nobody else uses |
+//! | [`held`] | programs, maps and links that a process has in the kernel |
+//! | [`Tables`] | what is in those maps, read from the kernel itself |
 //! | [`Samples`] | a parsed page of metrics |
 //! | [`expected`] | what the running kernel must be able to do |
+//! | [`flood`] | storms of everything, with an account that has to come out even |
 //! | [`until`] | tries again until it holds, or tells why it does not |
 
 #![expect(
@@ -22,15 +25,21 @@ mod daemon;
 mod deadline;
 mod disk;
 pub mod expected;
+mod flood;
 mod guard;
 mod http;
+mod kernel;
 mod samples;
+mod tables;
 mod workload;
 
 pub use daemon::{Daemon, Shared, binary, shared};
 pub use deadline::{DEADLINE, patience, slowness, until};
 pub use disk::Disk;
+pub use flood::{flood, flood_of_execs};
 pub use guard::Guard;
 pub use http::{Response, get, request};
+pub use kernel::{Held, held, orphans};
 pub use samples::{Sample, Samples};
-pub use workload::{Ended, Workload, copy, directory, program, unique};
+pub use tables::Tables;
+pub use workload::{Ended, Workload, copy, directory, everywhere, program, unique};

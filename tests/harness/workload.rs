@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicU32, Ordering},
+    thread,
 };
+
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// The workload's executable, which cargo builds beside the tests.
 ///
@@ -15,8 +18,10 @@ use std::{
 /// When it is not there.
 pub fn program() -> PathBuf {
     let tests = std::env::current_exe().expect("this process has an executable");
-    // target/PROFILE/deps/kernel-HASH
-    let program = tests.parent().and_then(Path::parent).expect("cargo's layout").join("workload");
+    // target/PROFILE/deps/kernel-HASH, target/PROFILE/monitor-soak
+    let directory = tests.parent().expect("cargo's layout");
+    let directory = if directory.ends_with("deps") { directory.parent().expect("cargo's layout") } else { directory };
+    let program = directory.join("workload");
     assert!(program.exists(), "{} is not there: run the tests by `cargo test -p monitor-tests`", program.display());
     program
 }
@@ -175,4 +180,23 @@ pub fn copy(from: &Path, to: &Path) {
     let mut permissions = fs::metadata(to).expect("it was copied").permissions();
     permissions.set_mode(0o755);
     fs::set_permissions(to, permissions).expect("make it executable");
+}
+
+/// Lets every CPU give birth to a process, which executes a program and ends: whoever counts what each CPU does sees each
+/// of them.
+///
+/// # Panics
+/// When that fails.
+pub fn everywhere() {
+    let cpus = thread::available_parallelism().expect("there is one").get();
+    thread::scope(|scope| {
+        for cpu in 0..cpus {
+            scope.spawn(move || {
+                let mut only = CpuSet::new();
+                only.set(cpu);
+                sched_setaffinity(None, &only).expect("stay on one CPU");
+                assert!(Command::new("/bin/true").status().expect("start /bin/true").success());
+            });
+        }
+    });
 }

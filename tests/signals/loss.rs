@@ -3,14 +3,10 @@
 use std::{
     fs,
     process::{Command, Stdio},
-    thread,
 };
 
-use monitor_tests::{DEADLINE, Daemon, Samples, Workload, until};
-use rustix::{
-    process::Signal,
-    thread::{CpuSet, sched_setaffinity},
-};
+use monitor_tests::{DEADLINE, Daemon, Samples, Workload, everywhere, until};
+use rustix::process::Signal;
 
 /// Births and deaths lost, as the kernel programs counted them.
 fn lost(metrics: &Samples) -> f64 {
@@ -18,21 +14,6 @@ fn lost(metrics: &Samples) -> f64 {
         .map(|cause| metrics.find("monitor_lost_total", &[("signal", "process"), ("cause", cause)]).unwrap())
         .iter()
         .sum()
-}
-
-/// Lets every CPU write a record that is received: a gap shows only when something comes after it.
-fn something_on_every_cpu() {
-    let cpus = thread::available_parallelism().unwrap().get();
-    thread::scope(|scope| {
-        for cpu in 0..cpus {
-            scope.spawn(move || {
-                let mut only = CpuSet::new();
-                only.set(cpu);
-                sched_setaffinity(None, &only).unwrap();
-                assert!(Command::new("/bin/true").status().unwrap().success());
-            });
-        }
-    });
 }
 
 #[test]
@@ -63,7 +44,7 @@ fn a_storm_that_the_daemon_sleeps_through_is_received_or_counted() {
 
     // The gaps in the numbers prove what the kernel programs counted.
     let metrics = until(DEADLINE, || {
-        something_on_every_cpu();
+        everywhere();
         let metrics = daemon.fresh_metrics();
         let missing = metrics.find("monitor_ring_missing_total", &[("ring", "telemetry")]).unwrap();
         let lost = lost(&metrics);
@@ -120,7 +101,7 @@ fn a_storm_of_execs_that_the_daemon_sleeps_through_is_received_in_full() {
         Some(count) if count == EXECS + 1 => Ok(()),
         other => Err(format!("{other:?} of {EXECS} execs and the first")),
     });
-    something_on_every_cpu();
+    everywhere();
     let after = daemon.fresh_metrics();
     assert_eq!(after.find("monitor_lost_total", &[("signal", "exec"), ("cause", "ring_full")]), Some(0.0));
     assert_eq!(ring("monitor_ring_missing_total", &after), 0.0);

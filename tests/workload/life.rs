@@ -19,6 +19,9 @@ pub(crate) fn step(name: &str, words: &[&str]) -> bool {
         ("rename", [hex]) => rename(hex),
         ("die", [signal]) => die(number(signal)),
         ("fork", [count]) => fork(number(count)),
+        ("fork-failing", [count, calls]) => fork_failing(number(count), number(calls)),
+        ("zombie", [calls, milliseconds]) => zombie(number(calls), Duration::from_millis(number(milliseconds))),
+        ("reap", []) => wait_for(-1),
         ("fork-and-call", [child, parent]) => fork_and_call(number(child), number(parent)),
         ("again-as", [pid, count]) => again_as(number(pid), number(count)),
         ("crowd", [count, calls, errors]) => crowd(number(count), number(calls), number(errors)),
@@ -83,7 +86,7 @@ fn die(signal: i32) {
 }
 
 /// Makes `count` children that end at once, one after the other.
-fn fork(count: u32) {
+pub(crate) fn fork(count: u32) {
     for _ in 0..count {
         // SAFETY: there is one thread only, and the child does nothing but end.
         let child = unsafe { libc::fork() };
@@ -93,6 +96,47 @@ fn fork(count: u32) {
         }
         wait_for(child);
     }
+}
+
+/// Makes `count` children, some dozens at a time, each of which makes `calls` calls that fail.
+fn fork_failing(count: u32, calls: u64) {
+    const AT_ONCE: u32 = 50;
+    for made in (0..count).step_by(AT_ONCE as usize) {
+        let children: Vec<i32> = (made..count.min(made + AT_ONCE))
+            .map(|_| {
+                // SAFETY: there is one thread only.
+                let child = unsafe { libc::fork() };
+                if child == 0 {
+                    calls::fsync_nothing(calls);
+                    // SAFETY: no memory is involved.
+                    unsafe { libc::_exit(0) };
+                }
+                child
+            })
+            .collect();
+        children.into_iter().for_each(wait_for);
+    }
+}
+
+/// Makes a child that calls so many times and uses so much CPU time, and does not wait for it when it has ended. Prints its
+/// id then.
+fn zombie(calls: u64, time: Duration) {
+    // SAFETY: there is one thread only.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        calls::getppid(calls);
+        burn(time);
+        // SAFETY: no memory is involved.
+        unsafe { libc::_exit(0) };
+    }
+    checked("fork", child.into());
+    // SAFETY: all bytes zero is a valid value, and it outlives the call.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let ended = libc::WEXITED | libc::WNOWAIT;
+        checked("waitid", libc::waitid(libc::P_PID, child.unsigned_abs(), &raw mut info, ended).into());
+    }
+    say(&child.to_string());
 }
 
 /// Forks; the child calls `child` times, the parent `parent` times. Prints the child's id.
@@ -178,9 +222,10 @@ fn crowd(count: usize, made: u64, errors: u64) {
     }
 }
 
+/// Waits for a child, or (-1) for any.
 pub(crate) fn wait_for(child: i32) {
-    checked("fork", child.into());
+    assert!(child > 0 || child == -1, "fork: {}", std::io::Error::last_os_error());
     // SAFETY: the status is not wanted.
     let waited = unsafe { libc::waitpid(child, ptr::null_mut(), 0) };
-    assert_eq!(waited, child);
+    assert!(waited == child || child == -1 && waited > 0, "{}", std::io::Error::last_os_error());
 }

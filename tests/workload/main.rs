@@ -13,6 +13,7 @@ mod disk;
 mod image;
 mod life;
 mod net;
+mod storm;
 mod watchdog;
 
 use std::{
@@ -42,7 +43,8 @@ fn main() {
             || life::step(name, words)
             || net::step(name, words, &mut state.net)
             || disk::step(name, words, &mut state.disk)
-            || busy::step(name, words))
+            || busy::step(name, words)
+            || storm::step(name, words))
         {
             panic!("no such step: {step:?}");
         }

@@ -3,7 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     mem,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     os::fd::{AsRawFd, FromRawFd as _, OwnedFd},
     os::unix::process::CommandExt as _,
     process::Command,
@@ -48,6 +48,8 @@ pub(crate) fn step(name: &str, words: &[&str], sockets: &mut Sockets) -> bool {
         ("peek", [bytes]) => assert_eq!(sockets.stream().peek(&mut vec![0; number(bytes)]).ok(), Some(number(bytes))),
         ("serve-by-child", [bytes]) => serve_by_child(sockets, number(bytes)),
         ("close", []) => drop(sockets.stream.take()),
+        ("shut", []) => sockets.stream().shutdown(Shutdown::Write).expect("shutdown"),
+        ("until-closed", []) => until_closed(sockets.stream()),
         ("reset", []) => reset(sockets),
         ("deaf", []) => filter(sockets.stream().as_raw_fd(), true),
         ("deaf-listener", []) => filter(sockets.listener().as_raw_fd(), true),
@@ -86,14 +88,14 @@ fn connect_mptcp(address: &str, sockets: &mut Sockets) {
     sockets.stream = Some(TcpStream::from(socket));
 }
 
-fn send(stream: &mut TcpStream, mut bytes: usize) {
+pub(crate) fn send(stream: &mut TcpStream, mut bytes: usize) {
     let piece = vec![b'x'; PIECE];
     while bytes > 0 {
         bytes -= stream.write(&piece[..bytes.min(PIECE)]).expect("send");
     }
 }
 
-fn receive(stream: &mut TcpStream, mut bytes: usize) {
+pub(crate) fn receive(stream: &mut TcpStream, mut bytes: usize) {
     let mut piece = vec![0; PIECE];
     while bytes > 0 {
         let count = stream.read(&mut piece[..bytes.min(PIECE)]).expect("receive");
@@ -176,6 +178,19 @@ fn filter(socket: i32, drop_all: bool) {
 
 /// Segments that were sent again, as the kernel counts for this socket.
 fn retransmits(stream: &impl AsRawFd) -> u32 {
+    info(stream).tcpi_total_retrans
+}
+
+/// Waits until the kernel is done with the connection, also when there is still something to be read.
+fn until_closed(stream: &TcpStream) {
+    const CLOSE: u8 = 7;
+    while info(stream).tcpi_state != CLOSE {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+}
+
+/// What the kernel knows of a connection.
+fn info(stream: &impl AsRawFd) -> libc::tcp_info {
     // SAFETY: all bytes zero is a valid value.
     let mut info: libc::tcp_info = unsafe { mem::zeroed() };
     let mut size = libc::socklen_t::try_from(size_of_val(&info)).expect("it is small");
@@ -185,7 +200,7 @@ fn retransmits(stream: &impl AsRawFd) -> u32 {
         libc::getsockopt(stream.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, to, &raw mut size)
     };
     checked("getsockopt", result.into());
-    info.tcpi_total_retrans
+    info
 }
 
 /// Becomes `program`, with the connection as its input and output.

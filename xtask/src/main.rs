@@ -9,6 +9,7 @@ mod lint;
 mod needs;
 mod project;
 mod setup;
+mod soak;
 mod step;
 mod suite;
 mod tidy;
@@ -36,6 +37,8 @@ const COMMANDS: &[Command] = &[
     ("build", "", "set up and build the release daemon: target/release/monitor"),
     ("setup", "", "install what building and testing need and this machine does not have, and nothing else"),
     ("bench", bench::USAGE, "what the daemon costs, compared with the bare machine (root, about 15 minutes)"),
+    ("flood", soak::FLOOD, "storms of everything on all CPUs for a minute: nothing is lost untold (root)"),
+    ("soak", soak::SOAK, "everything comes and goes for half an hour: the daemon does not grow (root)"),
     ("lint", "", "formatting, clippy for both halves, the project's own rules, generated documents, cargo-deny"),
     ("fmt", "", "format all code"),
     ("docs", "", "write the generated documents anew"),
@@ -60,7 +63,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         [command, rest @ ..] => (command.as_str(), rest),
     };
     let most = match command {
-        "run" | "bench" | "test" => usize::MAX,
+        "run" | "bench" | "test" | "flood" | "soak" => usize::MAX,
         _ => 0,
     };
     ensure!(rest.len() <= most, "`{command}` does not take {:?}\n{}", rest[most], help());
@@ -71,6 +74,8 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "build" => daemon::build(&project),
         "setup" => setup::setup(Purpose::Test),
         "bench" => bench::bench(&project, rest),
+        "flood" => soak::flood(&project, rest),
+        "soak" => soak::soak(&project, rest),
         "lint" => suite::lint(&project),
         "fmt" => lint::format(&project),
         "docs" => docs::write(&project),

@@ -13,16 +13,15 @@ use aya::{
     programs::{BtfTracePoint, ProgramError, tp_btf::BtfTracePointLinkId},
 };
 use monitor_common::{
-    knobs::{Knobs, SIGNAL_SYSCALLS, SIGNAL_TCP},
+    knobs::Knobs,
     limits::{self, SLOT_FIRST, SLOT_OTHER, SLOT_UNKNOWN},
     process_slot::{LIVE, ProcessSlot},
-    signals::syscalls::PACE_WINDOW_NS,
 };
 use serde::Serialize;
 use tracing::{debug, warn};
 use zerocopy::IntoBytes as _;
 
-use super::{Attach, BpfError, OBJECT, Program, kernel::Kernel, maps};
+use super::{Attach, BpfError, OBJECT, Program, kernel::Kernel, layout::knobs, maps};
 use crate::signals::{Need, SIGNALS, Signal, Timing, syscalls::table::call_table};
 
 /// What the kernel programs are loaded with.
@@ -342,44 +341,6 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn knobs(kernel: &Kernel, settings: &Settings, shards: u32) -> Knobs {
-    let wanted = |signal: &str| settings.signals.contains(&signal);
-    let compat_mask = if cfg!(target_arch = "x86_64") {
-        0x2 // TS_COMPAT, arch/x86/include/asm/thread_info.h
-    } else if cfg!(target_arch = "aarch64") {
-        1 << 22 // TIF_32BIT, arch/arm64/include/asm/thread_info.h
-    } else {
-        0
-    };
-    Knobs {
-        self_tgid: u64::from(std::process::id()),
-        shard_mask: u64::from(shards - 1),
-        slots: u64::from(settings.slots),
-        atomic_shards: u64::from(kernel.cpus > shards),
-        has_current_task_btf: u64::from(kernel.btf.has_function("bpf_get_current_task_btf")),
-        compat_mask: if kernel.offsets.get("task_compat").is_some() { compat_mask } else { 0 },
-        traffic_by_call: u64::from(kernel.has_hook("sock_send_length") && kernel.has_hook("sock_recv_length")),
-        exit_tells_group: u64::from(kernel.btf.tracepoint_arguments("sched_process_exit") >= Some(2)),
-        block_io_start: u64::from(kernel.has_hook("block_io_start")),
-        block_request_argument: u64::from(kernel.btf.tracepoint_arguments("block_rq_issue") == Some(2)),
-        block_errors_are_errno: u64::from(
-            kernel.btf.tracepoint_argument_type("block_rq_complete", 1).as_deref() == Some("int"),
-        ),
-        security_wake: u64::from(settings.security_ring / 2),
-        telemetry_wake: u64::from(settings.telemetry_ring / 2),
-        pacing: u64::from(settings.timing == Timing::Adaptive || settings.may_shed),
-        pace_shift: pace_shift(),
-        signals: if wanted("syscalls") { SIGNAL_SYSCALLS } else { 0 } | if wanted("tcp") { SIGNAL_TCP } else { 0 },
-    }
-}
-
-/// How many of the kernel's ticks make a window, as a power of two. The coarse clock moves once a tick.
-fn pace_shift() -> u64 {
-    let tick = rustix::time::clock_getres(rustix::time::ClockId::MonotonicCoarse);
-    let tick = u64::try_from(tick.tv_nsec).unwrap_or(0).clamp(1, PACE_WINDOW_NS);
-    u64::from((PACE_WINDOW_NS / tick).ilog2())
-}
-
 /// Fills the queue of free slots, and marks the two that stand for nobody as taken.
 fn hand_out_slots(ebpf: &mut Ebpf, slots: u32) -> Result<(), BpfError> {
     let open = |source| BpfError::Map { name: maps::FREE_SLOTS, source };
@@ -510,6 +471,3 @@ fn short(error: &ProgramError) -> String {
     let tail = lines[end.saturating_sub(3)..end].join(" | ");
     if tail.is_empty() { io_error.to_string() } else { format!("{io_error}: {tail}") }
 }
-
-#[cfg(test)]
-mod tests;

@@ -3,6 +3,7 @@
 pub mod btf;
 pub mod drain;
 pub mod kernel;
+mod layout;
 pub mod loader;
 pub mod table;
 pub mod wall;

@@ -49,7 +49,7 @@ metrics! {
     FORKS: Counter "monitor_process_forks_total" ["group"]
         "Processes created (fork, clone without CLONE_THREAD); the group is the one of the parent.";
     EXITS: Counter "monitor_process_exits_total" ["group", "reason"]
-        "Processes ended: ok (exit code 0), error (another code), signal (killed), unknown (the record was lost).";
+        "Processes ended: ok (exit code 0), error (another code), signal (killed), unknown (the record was lost; counted when the process is forgotten, processes.keep_exited after its end).";
     CRASHES: Counter "monitor_process_crashes_total" ["group", "signal"]
         "Processes ended by a signal that tells of a fault of the program.";
     LIFETIME: Histogram "monitor_process_lifetime_seconds" []

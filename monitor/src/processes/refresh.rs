@@ -11,7 +11,7 @@ use super::{
 
 /// What changes rarely or costs more is looked at this often: descriptors, context switches, user ids, the cgroup.
 const SLOW_NS: u64 = Duration::from_secs(15).as_nanos() as u64;
-/// A process that `/proc` does not have may have its exit record still in the ring for so long.
+/// A process whose record is in the ring still may be in only one of `/proc` and the table for so long.
 const LATE_NS: u64 = Duration::from_secs(1).as_nanos() as u64;
 
 impl ProcessTable {

@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt as _, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{SinkError, SinkOptions};
@@ -27,7 +27,7 @@ struct Opened {
     size: u64,
     /// A device or pipe cannot be rotated.
     regular: bool,
-    /// The last line is incomplete and could not be taken back.
+    /// The last line is incomplete, and could not be taken back.
     torn: bool,
 }
 
@@ -104,6 +104,13 @@ fn missing(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
+/// The last byte of a file of `size` bytes.
+fn last_byte(path: &Path, size: u64) -> io::Result<u8> {
+    let mut byte = [0];
+    File::open(path)?.read_exact_at(&mut byte, size - 1)?;
+    Ok(byte[0])
+}
+
 fn numbered(path: &Path, number: u32) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{number}"));
@@ -120,7 +127,10 @@ impl Opened {
             .custom_flags(libc::O_NONBLOCK)
             .open(path)?;
         let metadata = file.metadata()?;
-        Ok(Self { file, size: metadata.len(), regular: metadata.is_file(), torn: false })
+        let (size, regular) = (metadata.len(), metadata.is_file());
+        // Whoever wrote it last may have been killed, or the power gone, in the middle of a line.
+        let torn = regular && size > 0 && last_byte(path, size).is_ok_and(|last| last != b'\n');
+        Ok(Self { file, size, regular, torn })
     }
 
     fn is_full(&self, line: &[u8], limit: u64) -> bool {

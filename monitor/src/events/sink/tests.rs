@@ -64,6 +64,18 @@ fn what_is_there_already_stays() {
 }
 
 #[test]
+fn half_a_line_that_is_there_already_spoils_only_itself() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("e");
+    fs::write(&path, "1\n{\"schema\":\"mon").unwrap();
+    let sink = Sink::open(&options(&path)).unwrap();
+    sink.write(&event(2, 0));
+    sink.write(&event(3, 0));
+    assert!(sink.close(PATIENCE));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "1\n{\"schema\":\"mon\n2\n3\n");
+}
+
+#[test]
 fn a_grown_file_makes_way_and_only_so_many_are_kept() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("e");

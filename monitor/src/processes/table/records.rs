@@ -92,6 +92,10 @@ impl ProcessTable {
     }
 
     /// Marks an entry as ended. What it used is counted by [`Self::settle`].
+    ///
+    /// An end that was noticed in /proc only is not counted yet: the kernel lets go of a process after a grace period of
+    /// RCU, and under load that was seen to take more than half a minute. Only when the entry is to be forgotten
+    /// ([`Self::expire`]) the record counts as lost.
     pub(in crate::processes) fn end(&mut self, id: ProcessId, exit: Exit, ending: Ending) {
         let Some(process) = self.entries.get_mut(&id) else { return };
         if let Some(before) = process.exit {
@@ -109,7 +113,9 @@ impl ProcessTable {
         process.exit = Some(exit);
         process.gauges = Gauges::default();
         process.seen_ns = process.seen_ns.max(exit.time_ns);
-        if process.ending.replace(Box::new(ending)).is_none() {
+        let unseen = matches!(ending, Ending::Lost);
+        let before = process.ending.replace(Box::new(ending));
+        if !unseen && !matches!(before.as_deref(), Some(Ending::Record(_) | Ending::Late(_))) {
             self.settling[1].push(id);
         }
         self.exited.insert((exit.time_ns, id));

@@ -70,6 +70,8 @@ impl ProcessTable {
             && now_ns.saturating_sub(time_ns) >= keep_ns
         {
             self.exited.remove(&(time_ns, id));
+            // Its record does not come any more.
+            self.count_end(id);
             if self.entries.get(&id).is_some_and(|process| process.children > 0) {
                 self.ancestors.insert((time_ns, id));
             } else {

@@ -166,18 +166,43 @@ fn a_pid_used_again_is_another_process() {
 }
 
 #[test]
+fn a_record_that_the_kernel_held_back_is_what_counts() {
+    let mut table = table(100);
+    exec(&mut table, 0, 1, "/bin/first");
+    let unseen = Exit::unseen(key(&table, 1).start_ns + SECOND);
+    table.end(id(&table, 1), unseen, Ending::Lost);
+    settle(&mut table);
+    assert!(!table.get(id(&table, 1)).unwrap().alive());
+    assert_eq!(table.repaired(Repair::Exit), 0, "nobody knows yet how it ended");
+    exit(&mut table, 1);
+    settle(&mut table);
+    let exits = |reason| value(&table, "monitor_process_exits_total", &["first", reason]);
+    assert_eq!((exits("ok"), exits("unknown")), (Some(1.0), Some(0.0)));
+    assert_eq!(value(&table, "monitor_process_cpu_seconds_total", &["first", "user"]), Some(0.004));
+    table.expire(u64::MAX);
+    assert_eq!(table.repaired(Repair::Exit), 0);
+    assert!(table.is_empty() && table.exited.is_empty());
+}
+
+#[test]
 fn a_record_after_the_end_was_counted_adds_only_what_was_used() {
     let mut table = table(100);
     exec(&mut table, 0, 1, "/bin/first");
+    exec(&mut table, 1, 2, "/bin/child");
     let lost = Exit::unseen(key(&table, 1).start_ns + SECOND);
     table.end(id(&table, 1), lost, Ending::Lost);
     settle(&mut table);
+    // It would be forgotten now, but for its child.
+    table.expire(u64::MAX);
     assert_eq!(table.repaired(Repair::Exit), 1);
     exit(&mut table, 1);
     settle(&mut table);
     assert_eq!(value(&table, "monitor_process_exits_total", &["first", "unknown"]), Some(1.0));
     assert_eq!(value(&table, "monitor_process_exits_total", &["first", "ok"]), Some(0.0));
     assert_eq!(value(&table, "monitor_process_cpu_seconds_total", &["first", "user"]), Some(0.004));
+    exit(&mut table, 2);
+    settle(&mut table);
+    table.expire(u64::MAX);
     table.expire(u64::MAX);
     assert!(table.is_empty() && table.exited.is_empty());
 }

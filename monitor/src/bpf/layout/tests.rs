@@ -59,9 +59,18 @@ fn knobs_of(tracepoints: &[(&str, &[&str])], functions: &[&str], disabled: &[&st
         btf: btf(tracepoints, functions),
         aya: aya::Btf::new(),
         cpus: 2,
+        refused: vec![],
         disabled: disabled.iter().map(|&hook| hook.to_owned()).collect(),
     };
-    let settings = Settings { signals: vec![], slots: 64, security_ring: 4096, telemetry_ring: 4096, log_level: 0 };
+    let settings = Settings {
+        signals: vec![],
+        timing: Timing::Full,
+        may_shed: false,
+        slots: 64,
+        security_ring: 4096,
+        telemetry_ring: 4096,
+        log_level: 0,
+    };
     knobs(&kernel, &settings, 2)
 }
 

@@ -2,25 +2,27 @@
 
 use std::{collections::BTreeSet, fs, process::Command, time::Duration};
 
-use monitor_tests::until;
+use aya::programs::loaded_programs;
 use serde_json::Value;
+
+use crate::until;
 
 /// The kernel frees programs behind the back of whoever closed them, after a grace period of RCU.
 const FREED: Duration = Duration::from_secs(10);
 
 /// Numbers of BPF objects. The kernel gives none twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::daemon) struct Held {
+pub struct Held {
     /// Programs.
-    pub(in crate::daemon) programs: BTreeSet<u64>,
+    pub programs: BTreeSet<u64>,
     /// Maps.
-    pub(in crate::daemon) maps: BTreeSet<u64>,
+    pub maps: BTreeSet<u64>,
     /// Links: what attaches a program.
-    pub(in crate::daemon) links: BTreeSet<u64>,
+    pub links: BTreeSet<u64>,
 }
 
 /// What this process has open.
-pub(in crate::daemon) fn held(pid: u32) -> Held {
+pub fn held(pid: u32) -> Held {
     let mut held = Held::default();
     let Ok(list) = fs::read_dir(format!("/proc/{pid}/fdinfo")) else { return held };
     for entry in list.flatten() {
@@ -36,18 +38,35 @@ pub(in crate::daemon) fn held(pid: u32) -> Held {
             };
         }
     }
+    held.maps.extend(used_by(&held.programs));
     held
+}
+
+/// The maps that these programs use: the daemon keeps no descriptor of those that it reads as memory.
+fn used_by(programs: &BTreeSet<u64>) -> BTreeSet<u64> {
+    if programs.is_empty() {
+        return BTreeSet::new();
+    }
+    // Somebody else's program may go away while they are listed.
+    let ours = loaded_programs().filter_map(Result::ok).filter(|program| programs.contains(&u64::from(program.id())));
+    ours.filter_map(|program| program.map_ids().ok()?).flatten().map(u64::from).collect()
 }
 
 impl Held {
     /// Asserts that the kernel has all of it: that it is gone later would prove nothing otherwise.
-    pub(in crate::daemon) fn assert_there(&self) {
+    ///
+    /// # Panics
+    /// When it has not.
+    pub fn assert_there(&self) {
         assert!(self.programs.len() > 1 && self.maps.len() > 1, "the daemon has hardly anything: {self:?}");
         assert_eq!(self.left(), *self);
     }
 
     /// Asserts that the kernel has none of it any more, or soon has not.
-    pub(in crate::daemon) fn assert_gone(&self) {
+    ///
+    /// # Panics
+    /// When something is left.
+    pub fn assert_gone(&self) {
         until(FREED, || {
             let left = self.left();
             if left == Self::default() { Ok(()) } else { Err(format!("still in the kernel: {left:?}")) }
@@ -65,7 +84,10 @@ impl Held {
 }
 
 /// Programs of these names that no running daemon holds, neither this one nor another's.
-pub(in crate::daemon) fn orphans(names: &BTreeSet<String>) -> BTreeSet<u64> {
+///
+/// # Panics
+/// When bpftool cannot tell.
+pub fn orphans(names: &BTreeSet<String>) -> BTreeSet<u64> {
     let ours: Vec<Value> = listed("prog")
         .into_iter()
         .filter(|program| program["name"].as_str().is_some_and(|name| names.contains(name)))

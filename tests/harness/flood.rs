@@ -1,0 +1,429 @@
+//! Floods: storms of every kind on all CPUs at once, and an account that has to come out even to the last event.
+//!
+//! What each storm did it prints itself, so the numbers of its group have to *equal* that. Records that found the ring
+//! full cannot be told apart by group, and others on the machine fork, too; so a second daemon with room for everything
+//! is the witness: births and ends that the first one received, and those that it says it lost, are together as many as
+//! the second one received. And what is in the kernel's own maps (how many records were numbered, how many were lost) is
+//! what the daemon publishes.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use monitor_common::{loss::Loss, record::Ring};
+use rustix::process::Signal;
+
+use crate::{DEADLINE, Daemon, Samples, Tables, Workload, directory, everywhere, until};
+
+/// Resident memory that a daemon may have in a flood.
+const MEMORY: f64 = 160.0 * 1024.0 * 1024.0;
+/// Between two scrapes while it lasts.
+const SCRAPE: Duration = Duration::from_millis(250);
+/// Between two times that the daemon is kept from its ring.
+const PAUSE: Duration = Duration::from_millis(300);
+/// Births that are lost each of those times.
+const LOST_AT_ONCE: u64 = 50;
+
+/// A number of a storm's group: name, labels, and how much of it each turn of the storm makes.
+type Number = (&'static str, &'static [(&'static str, &'static str)], f64);
+
+/// A kind of storm (`tests/workload/storm.rs`).
+#[derive(Debug)]
+struct Kind {
+    /// Its step is `storm-NAME`.
+    name: &'static str,
+    /// What comes by the telemetry ring, which may lose it.
+    records: &'static [Number],
+    /// What is never lost.
+    exact: &'static [Number],
+}
+
+const FORKS: Number = ("monitor_process_forks_total", &[], 1.0);
+const EXITS: Number = ("monitor_process_exits_total", &[("reason", "ok")], 1.0);
+const WRITTEN: &str = "monitor_process_written_bytes_total";
+
+/// Every kind.
+const KINDS: [Kind; 5] = [
+    Kind {
+        name: "calls",
+        records: &[],
+        exact: &[
+            ("monitor_syscalls_total", &[("family", "query")], 500.0),
+            ("monitor_syscalls_total", &[("family", "fsync")], 5.0),
+            ("monitor_syscall_errors_total", &[("family", "fsync"), ("errno", "EBADF")], 5.0),
+        ],
+    },
+    Kind { name: "forks", records: &[FORKS, EXITS], exact: &[] },
+    Kind { name: "execs", records: &[FORKS, EXITS], exact: &[("monitor_process_starts_total", &[], 1.0)] },
+    Kind {
+        name: "connections",
+        records: &[],
+        exact: &[
+            ("monitor_tcp_connects_total", &[("result", "ok")], 1.0),
+            ("monitor_tcp_connect_duration_seconds_count", &[], 1.0),
+            ("monitor_tcp_accepts_total", &[], 1.0),
+            ("monitor_tcp_bytes_total", &[("direction", "sent")], 1.0),
+            ("monitor_tcp_bytes_total", &[("direction", "received")], 1.0),
+            ("monitor_tcp_closes_total", &[("role", "client")], 1.0),
+            ("monitor_tcp_closes_total", &[("role", "server")], 1.0),
+            ("monitor_tcp_resets_total", &[("direction", "sent")], 1.0),
+            ("monitor_tcp_resets_total", &[("direction", "received")], 1.0),
+        ],
+    },
+    Kind {
+        name: "files",
+        records: &[],
+        exact: &[
+            ("monitor_syscalls_total", &[("family", "open")], 2.0),
+            ("monitor_syscalls_total", &[("family", "write")], 1.0),
+            ("monitor_syscalls_total", &[("family", "fs")], 1.0),
+            (WRITTEN, &[], 100.0),
+        ],
+    },
+];
+
+/// What a flood was, for people.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    text: String,
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.write_str(&self.text)
+    }
+}
+
+impl Report {
+    fn line(&mut self, what: &str, value: impl std::fmt::Display) {
+        let _ = writeln!(self.text, "  {what:<47} {value:>14}");
+    }
+}
+
+/// Lets every kind of storm loose on a daemon whose telemetry ring is too small.
+///
+/// # Panics
+/// When anything does not come out even.
+pub fn flood(time: Duration) -> Report {
+    let daemon = Daemon::start("[kernel]\ntelemetry_ring = \"64KiB\"\n[metrics]\ngroups = 2000\n");
+    let witness = Daemon::start("[kernel]\ntelemetry_ring = \"16MiB\"\n[metrics]\ngroups = 2000\n");
+    let kinds: Vec<&Kind> = KINDS.iter().collect();
+    let mut report = run(&kinds, time, &daemon, Some(&witness));
+    let lost = Tables::of(daemon.pid()).lost(Loss::ForkRing);
+    assert!(lost > 0, "the ring was never full: this flood proves nothing about losses");
+    report.line("births lost and told", lost);
+    report
+}
+
+/// Lets nothing but execs loose on the daemon as it comes.
+///
+/// # Panics
+/// As [`flood`].
+pub fn flood_of_execs(time: Duration) -> Report {
+    let daemon = Daemon::start("[metrics]\ngroups = 2000\n");
+    let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| kind.name == "execs").collect();
+    run(&kinds, time, &daemon, None)
+}
+
+/// A storm that waits to be let loose.
+struct Storm<'a> {
+    kind: &'a Kind,
+    workload: Workload,
+    _directory: tempfile::TempDir,
+}
+
+impl<'a> Storm<'a> {
+    fn new(kind: &'a Kind, time: Duration) -> Self {
+        let directory = directory();
+        let (step, time) = (format!("storm-{}", kind.name), time.as_millis().to_string());
+        let mut steps = vec!["say", "ready", "+", "wait", "+", step.as_str(), time.as_str()];
+        if kind.name == "files" {
+            steps.push(directory.path().to_str().expect("it is text"));
+        }
+        steps.extend(["+", "wait"]);
+        let mut workload = Workload::spawn(&steps);
+        assert_eq!(workload.line(), "ready");
+        // It has not only said so, but waits.
+        until(DEADLINE, || {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", workload.pid())).unwrap_or_default();
+            if stat.contains(") S ") { Ok(()) } else { Err(stat) }
+        });
+        Self { kind, workload, _directory: directory }
+    }
+}
+
+/// How often a storm did what it does, under which name.
+struct Done<'a> {
+    kind: &'a Kind,
+    group: String,
+    pid: u32,
+    count: u64,
+}
+
+fn run(kinds: &[&Kind], time: Duration, daemon: &Daemon, witness: Option<&Daemon>) -> Report {
+    let daemons: Vec<&Daemon> = [daemon].into_iter().chain(witness).collect();
+    let cpus = thread::available_parallelism().map_or(1, usize::from);
+    // A storm of no time tells what each does beside the storm: print a number, and end.
+    let calm: Vec<Storm> = kinds.iter().map(|kind| Storm::new(kind, Duration::ZERO)).collect();
+    let storms: Vec<Storm> = (0..cpus).flat_map(|_| kinds.iter().map(|kind| Storm::new(kind, time))).collect();
+    let before = moment(&daemons);
+    let calm = let_loose(calm, || {});
+    let over = AtomicBool::new(false);
+    let begin = Instant::now();
+    let (done, seen) = thread::scope(|scope| {
+        let seen = scope.spawn(|| look_on(daemon, &over));
+        let disturbed = witness.map(|_| scope.spawn(|| disturb(daemon, &over)));
+        let done = let_loose(storms, || {
+            over.store(true, Ordering::Relaxed);
+            // From now on nothing is lost: what the storms themselves used is told by their ends.
+            disturbed.map(|disturbed| disturbed.join());
+        });
+        (done, seen.join().expect("who looks on saw it all"))
+    });
+    let mut report = Report::default();
+    let lasted = begin.elapsed().as_secs_f64();
+    let _ = writeln!(report.text, "{lasted:.1} s, {cpus} CPUs, {} storms", done.len());
+    for kind in kinds {
+        let count: u64 = done.iter().filter(|one| one.kind.name == kind.name).map(|one| one.count).sum();
+        report.line(&format!("turns of {}", kind.name), count);
+    }
+    for daemon in &daemons {
+        for one in calm.iter().chain(&done) {
+            until(DEADLINE, || daemon.process(one.pid).filter(|process| !process["exit"].is_null()).ok_or("it lives"));
+        }
+    }
+    prove(daemon);
+    // The kernel tells an end after a grace period of RCU, which takes long when it has much to do.
+    let (after, held_back) = until(DEADLINE, || {
+        let after = moment(&daemons);
+        let mut held_back = 0;
+        for (index, moment) in after.iter().enumerate() {
+            even_with_the_kernel(moment);
+            let lossless = index == daemons.len() - 1;
+            for one in &done {
+                let calm = calm.iter().find(|calm| calm.kind.name == one.kind.name).expect("each kind has one");
+                held_back = held_back.max(even_with_the_storm(
+                    (&before[index].metrics, &moment.metrics),
+                    one,
+                    calm,
+                    lossless,
+                    daemons[index],
+                )?);
+            }
+        }
+        Ok::<_, String>((after, held_back))
+    });
+    if let Some(last) = after.get(1) {
+        assert_eq!(last.lost(Loss::ForkRing) + last.lost(Loss::ExitRing), 0, "the witness lost some itself");
+        for (what, births) in [("births", true), ("ends", false)] {
+            let more = |index: usize| after[index].told(births) - before[index].told(births);
+            assert_eq!(more(0), more(1), "{what} of the whole machine: received and lost, and what there were");
+            report.line(&format!("{what} of the machine, received or told as lost"), more(0));
+        }
+    }
+    recovers(daemon, &after[0]);
+    report.line("most ends of a storm that the kernel held back", held_back);
+    report.line("execs lost", after[0].lost(Loss::ExecRing));
+    report.line("slots not found", after[0].lost(Loss::Slots));
+    report.line("scrapes answered", seen.scrapes);
+    report.line("longest scrape, ms", seen.longest.as_millis());
+    report.line("most resident memory, MiB", format!("{:.1}", seen.memory / 1_048_576.0));
+    report
+}
+
+/// Lets storms loose, does something when all of them are over, and waits for their ends.
+fn let_loose(mut storms: Vec<Storm<'_>>, over: impl FnOnce()) -> Vec<Done<'_>> {
+    for storm in &mut storms {
+        storm.workload.go();
+    }
+    let counts: Vec<String> = storms.iter_mut().map(|storm| storm.workload.line()).collect();
+    over();
+    let done = storms.into_iter().zip(counts).map(|(storm, count)| {
+        let (group, count) = (storm.workload.name.clone(), count.parse().expect("it prints a number"));
+        Done { kind: storm.kind, group, pid: storm.workload.finish().pid, count }
+    });
+    done.collect()
+}
+
+/// What was seen during a flood.
+struct Seen {
+    scrapes: u32,
+    longest: Duration,
+    memory: f64,
+}
+
+/// Scrapes all the time: each must be answered.
+fn look_on(daemon: &Daemon, over: &AtomicBool) -> Seen {
+    let mut seen = Seen { scrapes: 0, longest: Duration::ZERO, memory: 0.0 };
+    while !over.load(Ordering::Relaxed) {
+        let begin = Instant::now();
+        let memory = daemon.metrics().find("process_resident_memory_bytes", &[]).expect("its memory");
+        assert!(memory < MEMORY, "the daemon has {memory} bytes in memory");
+        seen.memory = seen.memory.max(memory);
+        seen.longest = seen.longest.max(begin.elapsed());
+        seen.scrapes += 1;
+        thread::sleep(SCRAPE);
+    }
+    seen
+}
+
+/// Keeps the daemon from its ring again and again, each time until the ring was full: so it is, however fast the machine
+/// and however slow the storm.
+fn disturb(daemon: &Daemon, over: &AtomicBool) {
+    let tables = Tables::of(daemon.pid());
+    while !over.load(Ordering::Relaxed) {
+        let before = tables.lost(Loss::ForkRing);
+        daemon.signal(Signal::STOP);
+        while tables.lost(Loss::ForkRing) < before + LOST_AT_ONCE && !over.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        daemon.signal(Signal::CONT);
+        thread::sleep(PAUSE);
+    }
+}
+
+/// A page of metrics, with what the kernel had at the same moment.
+struct Moment {
+    numbered: [u64; 2],
+    kernel: Vec<u64>,
+    metrics: Samples,
+}
+
+impl Moment {
+    fn lost(&self, loss: Loss) -> u64 {
+        self.kernel[loss as usize]
+    }
+
+    /// Births or ends of the whole machine, as far as this daemon received or lost them.
+    fn told(&self, births: bool) -> f64 {
+        if births {
+            return self.metrics.sum("monitor_process_forks_total", &[]) + self.lost(Loss::ForkRing) as f64;
+        }
+        // Without a record the daemon may find out about an end all the same, but not how it was: that is `unknown`.
+        let by_record = ["ok", "error", "signal"].map(|reason| self.metrics.sum(EXITS.0, &[("reason", reason)]));
+        by_record.iter().sum::<f64>() + self.lost(Loss::ExitRing) as f64
+    }
+}
+
+/// Takes the metrics of all of them while nobody on the machine is born, executes or ends.
+fn moment(daemons: &[&Daemon]) -> Vec<Moment> {
+    let tables: Vec<Tables> = daemons.iter().map(|daemon| Tables::of(daemon.pid())).collect();
+    let look = || -> Vec<([u64; 2], Vec<u64>)> {
+        let lost = |tables: &Tables| Loss::ALL.iter().map(|loss| tables.lost(*loss)).collect();
+        tables.iter().map(|tables| (Ring::ALL.map(|ring| tables.numbered(ring)), lost(tables))).collect()
+    };
+    until(3 * DEADLINE, || {
+        // Counters that are added up, not received, may be a little older.
+        daemons.iter().for_each(|daemon| drop(daemon.fresh_metrics()));
+        let before = look();
+        let metrics: Vec<Samples> = daemons.iter().map(|daemon| daemon.metrics()).collect();
+        if look() != before {
+            return Err("there is always somebody who is born or ends");
+        }
+        let all = before.into_iter().zip(metrics);
+        Ok(all.map(|((numbered, kernel), metrics)| Moment { numbered, kernel, metrics }).collect())
+    })
+}
+
+/// Lets each CPU write a record that is received, until the gaps in the numbers prove all losses.
+fn prove(daemon: &Daemon) {
+    until(DEADLINE, || {
+        everywhere();
+        let metrics = daemon.metrics();
+        let missing = metrics.sum("monitor_ring_missing_total", &[]);
+        let of = |signal, cause| metrics.sum("monitor_lost_total", &[("signal", signal), ("cause", cause)]);
+        let lost = of("process", "fork_ring_full") + of("process", "exit_ring_full") + of("exec", "ring_full");
+        if missing == lost { Ok(()) } else { Err(format!("{missing} missing, {lost} lost")) }
+    });
+}
+
+/// What the daemon publishes is what the kernel has.
+fn even_with_the_kernel(moment: &Moment) {
+    let metrics = &moment.metrics;
+    for loss in Loss::ALL {
+        let labels = [("signal", loss.signal()), ("cause", loss.cause())];
+        assert_eq!(metrics.find("monitor_lost_total", &labels), Some(moment.lost(*loss) as f64), "{loss:?}");
+    }
+    for ring in Ring::ALL {
+        let of_ring = |name| metrics.find(name, &[("ring", ring.name())]).expect("every ring has it");
+        let lost = match ring {
+            Ring::Security => moment.lost(Loss::ExecRing),
+            Ring::Telemetry => moment.lost(Loss::ForkRing) + moment.lost(Loss::ExitRing),
+        };
+        let received = of_ring("monitor_ring_records_total");
+        assert_eq!(received + lost as f64, moment.numbered[ring as usize] as f64, "{} ring: numbered", ring.name());
+        assert_eq!(of_ring("monitor_ring_malformed_total"), 0.0, "{} ring", ring.name());
+    }
+    assert_eq!(moment.lost(Loss::ExecRing), 0, "nothing may fill the security ring");
+}
+
+/// What the group has more than before is what the storm did. How many of its ends the kernel has not told yet.
+fn even_with_the_storm(
+    (before, after): (&Samples, &Samples),
+    done: &Done<'_>,
+    calm: &Done<'_>,
+    lossless: bool,
+    daemon: &Daemon,
+) -> Result<usize, String> {
+    let numbers = done.kind.exact.iter().chain(done.kind.records.iter().filter(|_| lossless));
+    let mut held_back = 0;
+    for (name, labels, each) in numbers {
+        let of = |group: &str| {
+            let labels: Vec<_> = [("group", group)].into_iter().chain(labels.iter().copied()).collect();
+            // What /proc tells of the living is a little old; the end tells all of it.
+            after.sum(name, &labels) - if *name == WRITTEN { 0.0 } else { before.sum(name, &labels) }
+        };
+        let (mut counted, mut wanted) = (of(&done.group), of(&calm.group) + each * done.count as f64);
+        if *name == WRITTEN {
+            // The number that it prints is longer.
+            wanted += done.count.to_string().len() as f64 - 1.0;
+        }
+        if counted != wanted && [EXITS.0, WRITTEN].contains(name) {
+            let [of_storm, of_calm] = [done, calm].map(|one| untold(daemon, &one.group));
+            if *name == WRITTEN && (of_storm.contains(&done.pid) || of_calm.contains(&calm.pid)) {
+                continue;
+            }
+            held_back = of_storm.len();
+            if *name == EXITS.0 && held_back as u64 <= 3 + done.count / 20 {
+                counted += held_back as f64;
+                wanted += of_calm.len() as f64;
+            }
+        }
+        if counted != wanted {
+            let of_whom = format!("a storm of {} {}", done.count, done.kind.name);
+            let group = [("group", done.group.as_str())];
+            let all: Vec<_> = after.all(name, &group).map(|sample| (&sample.labels, sample.value)).collect();
+            return Err(format!("{name}{labels:?} of {of_whom} is {counted}, not {wanted}: {all:?}"));
+        }
+    }
+    Ok(held_back)
+}
+
+/// Processes of a group that are gone, and of which the kernel has not let go yet: until then nobody is told how they
+/// ended. On a busy machine there are a few for a long time.
+fn untold(daemon: &Daemon, group: &str) -> Vec<u32> {
+    let answer = daemon.json(&format!("/api/v1/processes?group={group}&limit=10000"));
+    let all = answer["processes"].as_array().cloned().unwrap_or_default();
+    let untold = all.iter().filter(|process| process["exit"]["code"].is_null() && process["exit"]["signal"].is_null());
+    untold
+        .filter_map(|process| u32::try_from(process["pid"].as_u64()?).ok())
+        .filter(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+        .collect()
+}
+
+/// Afterwards nothing more is lost, nothing is left behind, and whoever reads events has been told.
+fn recovers(daemon: &Daemon, after: &Moment) {
+    if after.lost(Loss::ForkRing) > 0 {
+        until(DEADLINE, || daemon.events("rule=event_loss").pop().ok_or("no event tells of the loss"));
+    }
+    Tables::of(daemon.pid()).assert_clean();
+    everywhere();
+    let later = moment(&[daemon]);
+    assert_eq!(later[0].kernel, after.kernel, "it goes on losing");
+    even_with_the_kernel(&later[0]);
+}
