@@ -15,7 +15,7 @@ mod report;
 mod series;
 
 use std::{
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     thread,
@@ -101,6 +101,9 @@ pub(crate) fn test(project: &Project, kernels: &[Series], filter: Option<&str>) 
     ensure!(HERE, "the machines have x86-64 processors, and what is built here is for another kind");
     let directory = project.target.join("vm");
     fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
+    // Two at a time would share a disk, and be twice as slow.
+    let lock = File::create(directory.join("lock")).context("make a lock file")?;
+    lock.lock().context("wait for whoever tests kernels in this checkout")?;
     let built = Built::new(project)?;
     let program = places()?.program(qemu::PROGRAM).with_context(|| format!("{} is not installed", qemu::PROGRAM))?;
     let mut apt = None;
