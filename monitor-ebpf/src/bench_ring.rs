@@ -7,6 +7,7 @@
 
 #[expect(dead_code, reason = "the producer counts nothing but losses")]
 mod atomic;
+#[expect(dead_code, reason = "the producer reserves what it writes")]
 mod emit;
 #[expect(dead_code, unused_imports, unused_macros, reason = "the producer needs the knobs only")]
 mod settings;
@@ -45,7 +46,7 @@ fn produce(ctx: BtfTracePointContext) -> i32 {
                 child: process,
                 ..ForkRecord::default()
             });
-            record.submit(emit::wakeup(Ring::Telemetry, size_of::<ForkRecord>()));
+            record.submit(emit::submission(Ring::Telemetry, size_of::<ForkRecord>()));
         }
     }
     0

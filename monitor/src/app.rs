@@ -35,7 +35,7 @@ use crate::{
     events::{Sink, SinkOptions, Store},
     health::Health,
     http, logging,
-    observer::{self, KernelSide, Observer},
+    observer::{self, KernelSide, Observer, Outlets},
     sys,
 };
 
@@ -114,11 +114,13 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
         config: config.clone(),
         rules,
         kernel,
-        store: Arc::clone(&store),
-        sink: Arc::clone(&sink),
         reloads: Arc::clone(&reloads),
-        board: Arc::clone(&board),
-        heartbeat: Arc::clone(&heartbeat),
+        outlets: Outlets {
+            store: Arc::clone(&store),
+            sink: Arc::clone(&sink),
+            board: Arc::clone(&board),
+            heartbeat: Arc::clone(&heartbeat),
+        },
     };
     let pipeline = {
         let stopping = stopping.clone();
@@ -169,11 +171,8 @@ struct Parts {
     config: Config,
     rules: RuleSettings,
     kernel: Option<KernelSide>,
-    store: Arc<Store>,
-    sink: Arc<Sink>,
     reloads: Arc<Reloads>,
-    board: Arc<Board>,
-    heartbeat: Arc<AtomicU64>,
+    outlets: Outlets,
 }
 
 impl Parts {
@@ -189,8 +188,7 @@ impl Parts {
             }
             let health = Health::new(self.reloads, self.config.budget.measured());
             let config = Box::new(self.config);
-            let (store, sink, board) = (self.store, self.sink, self.board);
-            let observer = Observer::new(config, &self.rules, self.kernel, store, sink, health, board, self.heartbeat);
+            let observer = Observer::new(config, &self.rules, self.kernel, health, self.outlets);
             observer.run(queries, stopping).await;
         });
         Ok(())

@@ -3,7 +3,7 @@
 use std::{
     env,
     fmt::Display,
-    sync::OnceLock,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -47,4 +47,11 @@ pub fn until<T, E: Display>(deadline: Duration, mut attempt: impl FnMut() -> Res
             Err(_) => thread::sleep(Duration::from_millis(20)),
         }
     }
+}
+
+/// Waits for one's turn. A storm is everybody's: it goes into the rings of all daemons, also of one that a test keeps from
+/// reading to see how much its ring holds. So those who make storms, and those who measure rings, take turns.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }

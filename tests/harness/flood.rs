@@ -18,7 +18,7 @@ use std::{
 use monitor_common::{loss::Loss, record::Ring};
 use rustix::process::Signal;
 
-use crate::{DEADLINE, Daemon, Samples, Tables, Workload, directory, everywhere, until};
+use crate::{DEADLINE, Daemon, Samples, Tables, Workload, alone, directory, everywhere, until};
 
 /// Resident memory that a daemon may have in a flood.
 const MEMORY: f64 = 160.0 * 1024.0 * 1024.0;
@@ -110,6 +110,7 @@ impl Report {
 /// # Panics
 /// When anything does not come out even.
 pub fn flood(time: Duration) -> Report {
+    let _turn = alone();
     let daemon = Daemon::start("[kernel]\ntelemetry_ring = \"64KiB\"\n[metrics]\ngroups = 2000\n");
     let witness = Daemon::start("[kernel]\ntelemetry_ring = \"16MiB\"\n[metrics]\ngroups = 2000\n");
     let kinds: Vec<&Kind> = KINDS.iter().collect();
@@ -125,6 +126,7 @@ pub fn flood(time: Duration) -> Report {
 /// # Panics
 /// As [`flood`].
 pub fn flood_of_execs(time: Duration) -> Report {
+    let _turn = alone();
     let daemon = Daemon::start("[metrics]\ngroups = 2000\n");
     let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| kind.name == "execs").collect();
     run(&kinds, time, &daemon, None)

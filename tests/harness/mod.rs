@@ -11,8 +11,8 @@
 //! | [`held`] | programs, maps and links that a process has in the kernel |
 //! | [`Tables`] | what is in those maps, read from the kernel itself |
 //! | [`Samples`] | a parsed page of metrics |
-//! | [`expected`] | what the running kernel must be able to do |
 //! | [`flood`] | storms of everything, with an account that has to come out even |
+//! | [`expected`] | what the running kernel must be able to do |
 //! | [`until`] | tries again until it holds, or tells why it does not |
 
 #![expect(
@@ -34,7 +34,7 @@ mod tables;
 mod workload;
 
 pub use daemon::{Daemon, Shared, binary, shared};
-pub use deadline::{DEADLINE, patience, slowness, until};
+pub use deadline::{DEADLINE, alone, patience, slowness, until};
 pub use disk::Disk;
 pub use flood::{flood, flood_of_execs};
 pub use guard::Guard;

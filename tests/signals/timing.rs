@@ -1,6 +1,6 @@
 //! `syscalls.timing`: whatever is timed, calls and errors are exact; and what is timed speaks for what is not.
 
-use monitor_tests::{Daemon, Workload, shared};
+use monitor_tests::{Daemon, Workload, expected, shared};
 use serde_json::Value;
 
 /// A daemon that times in one of the ways.
@@ -55,9 +55,27 @@ const MANY: &[&str] = &[
     "600",
 ];
 
+/// Calls that the kernel left these daemons' programs out of, and told: none before Linux 7.
+fn missed(daemons: &[&Daemon]) -> u64 {
+    daemons.iter().map(|daemon| daemon.missed(&["sys_enter", "sys_exit"])).sum()
+}
+
 #[test]
 fn every_call_counts_in_every_mode() {
-    let [full, adaptive, counts] = seen_by([&*shared(), &timing("adaptive"), &timing("counts")], MANY);
+    let daemons = [&*shared(), &timing("adaptive"), &timing("counts")];
+    let [full, adaptive, counts] = seen_by(daemons, MANY);
+    if expected::may_miss() {
+        // Each daemon misses others: no two are equal, and none is off by more than was told.
+        let missed = missed(&daemons);
+        for process in [&full, &adaptive, &counts] {
+            let calls = count(process, "query", "calls");
+            assert!(
+                (85_600..85_700).contains(&calls) || calls < 85_600 && calls + missed >= 85_600,
+                "{missed}: {process}"
+            );
+        }
+        return;
+    }
     for name in ["query", "fs", "fsync", "read", "open", "memory", "lock"] {
         assert_eq!(count(&adaptive, name, "calls"), count(&full, name, "calls"), "{name}, adaptive");
         assert_eq!(count(&counts, name, "calls"), count(&full, name, "calls"), "{name}, counts");
@@ -104,11 +122,13 @@ fn a_child_does_not_count_the_call_that_made_it() {
 fn the_calls_that_are_timed_speak_for_the_others() {
     const CALLS: u32 = 60_000;
     let calls = CALLS.to_string();
-    let [full, adaptive] = seen_by([&*shared(), &timing("adaptive")], &["read-zeroes", &calls]);
+    let daemons = [&*shared(), &timing("adaptive")];
+    let [full, adaptive] = seen_by(daemons, &["read-zeroes", &calls]);
+    let missed = missed(&daemons);
     let (exact, estimate) = (buckets(&full, "read"), buckets(&adaptive, "read"));
     let shares = |buckets: &[u64]| -> Vec<f64> {
         let total: u64 = buckets.iter().sum();
-        assert!(total >= u64::from(CALLS) - 31, "{buckets:?}");
+        assert!(total + missed >= u64::from(CALLS) - 31, "{missed} missed: {buckets:?}");
         let mut sum = 0;
         let mut share = |count: &u64| {
             sum += count;

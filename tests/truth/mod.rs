@@ -5,4 +5,5 @@
 
 mod crash;
 mod flood;
+mod oracle;
 mod tables;

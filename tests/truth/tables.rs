@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use monitor_tests::{DEADLINE, Daemon, Samples, Tables, Workload, shared, until};
+use monitor_tests::{DEADLINE, Daemon, Samples, Tables, Workload, alone, shared, until};
 use serde_json::Value;
 
 fn calls(process: &Value, family: &str) -> u64 {
@@ -84,6 +84,7 @@ fn nothing_is_left_of_a_crowd_that_has_ended_in_every_way() {
 #[test]
 fn calls_are_not_lost_when_slots_are_scarce() {
     const CHILDREN: u32 = 6_000;
+    let _turn = alone();
     let daemon = Daemon::start("[processes]\nslots = 512\n[metrics]\ngroups = 2000\n");
     // Nobody else synchronises a descriptor that is not open. All groups: whoever finds no slot counts in `_other`.
     let counted = || {

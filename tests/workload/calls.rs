@@ -92,3 +92,27 @@ pub(crate) fn threads(threads: u32, count: u64) {
         }
     });
 }
+
+/// Ends the process while another of its threads waits in read, for what never comes.
+pub(crate) fn exit_while_reading() -> ! {
+    let (nothing, _end) = std::io::pipe().expect("a pipe");
+    let id = std::sync::Arc::new(std::sync::atomic::AtomicI32::new(0));
+    let of_thread = std::sync::Arc::clone(&id);
+    thread::spawn(move || {
+        // SAFETY: no arguments.
+        let tid = unsafe { libc::gettid() };
+        of_thread.store(tid, std::sync::atomic::Ordering::SeqCst);
+        let mut byte = [0_u8];
+        // SAFETY: the byte outlives the call.
+        unsafe { libc::syscall(libc::SYS_read, nothing.as_raw_fd(), byte.as_mut_ptr(), 1) };
+    });
+    loop {
+        let tid = id.load(std::sync::atomic::Ordering::SeqCst);
+        // It sleeps, in call number 0 on x86-64: nothing but its read.
+        let call = std::fs::read_to_string(format!("/proc/self/task/{tid}/syscall")).unwrap_or_default();
+        if tid != 0 && call.starts_with(&format!("{} ", libc::SYS_read)) {
+            std::process::exit(0);
+        }
+        thread::sleep(std::time::Duration::from_millis(5));
+    }
+}

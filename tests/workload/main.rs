@@ -15,6 +15,7 @@ mod life;
 mod net;
 mod storm;
 mod watchdog;
+mod ways;
 
 use std::{
     env,
@@ -64,6 +65,7 @@ fn basic(name: &str, words: &[&str], after: &[&str]) -> bool {
         ("fsync-nothing", [count]) => calls::fsync_nothing(number(count)),
         ("read-zeroes", [count]) => calls::read_zeroes(number(count)),
         ("sleep", [milliseconds]) => calls::sleep(number(milliseconds)),
+        ("exit-while-reading", []) => calls::exit_while_reading(),
         ("threads", [threads, count]) => calls::threads(number(threads), number(count)),
         ("exec", []) => image::exec(after),
         ("exec-again", [count]) => image::exec_again(number(count), after),

@@ -11,7 +11,7 @@ use std::{
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 
-use crate::{checked, life::wait_for, number, say};
+use crate::{checked, life::wait_for, number, say, ways};
 
 /// Bytes that are sent or received by one call.
 const PIECE: usize = 64 << 10;
@@ -21,6 +21,8 @@ const PIECE: usize = 64 << 10;
 pub(crate) struct Sockets {
     listener: Option<TcpListener>,
     stream: Option<TcpStream>,
+    /// The other end of a connection to itself.
+    other: Option<TcpStream>,
 }
 
 impl Sockets {
@@ -48,6 +50,14 @@ pub(crate) fn step(name: &str, words: &[&str], sockets: &mut Sockets) -> bool {
         ("peek", [bytes]) => assert_eq!(sockets.stream().peek(&mut vec![0; number(bytes)]).ok(), Some(number(bytes))),
         ("serve-by-child", [bytes]) => serve_by_child(sockets, number(bytes)),
         ("close", []) => drop(sockets.stream.take()),
+        ("own-net", []) => own_net(),
+        ("self-pair", []) => self_pair(sockets),
+        ("swap", []) => mem::swap(&mut sockets.stream, &mut sockets.other),
+        ("snmp", []) => say(&snmp()),
+        ("kernel-bytes", []) => say(&kernel_bytes(sockets.stream())),
+        ("send-each-way", [bytes]) => ways::send(sockets.stream(), number(bytes)),
+        ("receive-each-way", [bytes]) => ways::receive(sockets.stream(), number(bytes)),
+        ("serve-by-heir", [bytes]) => serve_by_heir(sockets, number(bytes)),
         ("shut", []) => sockets.stream().shutdown(Shutdown::Write).expect("shutdown"),
         ("until-closed", []) => until_closed(sockets.stream()),
         ("reset", []) => reset(sockets),
@@ -118,6 +128,63 @@ fn serve_by_child(sockets: &mut Sockets, bytes: usize) {
     wait_for(child);
     drop(sockets.stream.take());
     say(&child.to_string());
+}
+
+/// A child that was there before the connection receives and sends the bytes back.
+fn serve_by_heir(sockets: &mut Sockets, bytes: usize) {
+    let heir = ways::Heir::new(|stream| {
+        receive(stream, bytes);
+        send(stream, bytes);
+    });
+    let (stream, _) = sockets.listener().accept().expect("accept");
+    say(&heir.inherit(&stream).to_string());
+}
+
+/// Enters a network namespace of its own, with nothing in it but the loopback interface.
+fn own_net() {
+    // SAFETY: no memory is involved.
+    checked("unshare", unsafe { libc::unshare(libc::CLONE_NEWNET) }.into());
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None).expect("a socket");
+    // SAFETY: all bytes zero is a valid value; the request reads it.
+    unsafe {
+        let mut request: libc::ifreq = mem::zeroed();
+        request.ifr_name[..2].copy_from_slice(&[b'l'.cast_signed() as _, b'o'.cast_signed() as _]);
+        request.ifr_ifru.ifru_flags = libc::IFF_UP as i16;
+        checked("SIOCSIFFLAGS", libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request).into());
+    }
+}
+
+/// Connects to itself; the client's end first.
+fn self_pair(sockets: &mut Sockets) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+    let address = listener.local_addr().expect("it is bound");
+    sockets.stream = Some(TcpStream::connect(address).expect("connect"));
+    sockets.other = Some(listener.accept().expect("accept").0);
+}
+
+/// The kernel's counters of TCP in this network namespace: two lines, made one.
+fn snmp() -> String {
+    let all = std::fs::read_to_string("/proc/self/net/snmp").expect("/proc");
+    all.lines().filter(|line| line.starts_with("Tcp:")).collect::<Vec<_>>().join(" ")
+}
+
+/// Payload bytes that the kernel sent and received on a connection, as sock_diag(7) tells, too.
+fn kernel_bytes(stream: &TcpStream) -> String {
+    // struct tcp_info (include/uapi/linux/tcp.h) as of Linux 4.19.
+    const RECEIVED: usize = 128;
+    const SENT: usize = 200;
+    const AGAIN: usize = 208;
+    let mut info = [0_u8; 256];
+    let mut size = libc::socklen_t::try_from(info.len()).expect("it is small");
+    // SAFETY: the kernel writes at most `size` bytes.
+    let result = unsafe {
+        let to = info.as_mut_ptr().cast();
+        libc::getsockopt(stream.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, to, &raw mut size)
+    };
+    checked("getsockopt", result.into());
+    assert!(size as usize >= AGAIN + 8, "this kernel tells {size} bytes only");
+    let number = |at: usize| u64::from_ne_bytes(info[at..at + 8].try_into().expect("eight bytes"));
+    format!("{} {}", number(SENT) - number(AGAIN), number(RECEIVED))
 }
 
 /// A socket whose request to connect is repeated once only.

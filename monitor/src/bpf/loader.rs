@@ -1,6 +1,8 @@
 //! Loads the kernel object for the running kernel and attaches what it can: a hook that is missing costs its signal
 //! something, never the others.
 
+mod switch;
+
 use std::{
     collections::HashMap,
     fs,
@@ -13,15 +15,16 @@ use aya::{
     programs::{BtfTracePoint, ProgramError, tp_btf::BtfTracePointLinkId},
 };
 use monitor_common::{
-    knobs::Knobs,
+    knobs::{Knobs, SIGNAL_SYSCALLS, SIGNAL_TCP},
     limits::{self, SLOT_FIRST, SLOT_OTHER, SLOT_UNKNOWN},
     process_slot::{LIVE, ProcessSlot},
+    signals::syscalls::PACE_WINDOW_NS,
 };
 use serde::Serialize;
 use tracing::{debug, warn};
 use zerocopy::IntoBytes as _;
 
-use super::{Attach, BpfError, OBJECT, Program, kernel::Kernel, layout::knobs, maps};
+use super::{Attach, BpfError, OBJECT, Program, kernel::Kernel, maps};
 use crate::signals::{Need, SIGNALS, Signal, Timing, syscalls::table::call_table};
 
 /// What the kernel programs are loaded with.
@@ -126,75 +129,6 @@ impl Loaded {
     /// Does `signal` run, at least in part?
     pub fn runs(&self, signal: &str) -> bool {
         self.signals.iter().any(|report| report.signal == signal && !matches!(report.state, SignalState::Off(_)))
-    }
-
-    /// How much of the system calls is timed now.
-    pub const fn timing(&self) -> Timing {
-        self.timing
-    }
-
-    /// Times system calls in another way from now on. Calls in progress are counted without a duration where none was
-    /// timed before.
-    ///
-    /// # Errors
-    /// When the kernel refuses the program; then everything is as it was.
-    pub fn set_timing(&mut self, timing: Timing) -> Result<(), ProgramError> {
-        if timing == self.timing || !self.runs("syscalls") {
-            return Ok(());
-        }
-        // The new one first: a call that both see in between is counted once all the same, at its end.
-        if let Some(program) = timing.program() {
-            self.attach(program)?;
-        }
-        if let Some(program) = self.timing.program() {
-            self.detach(program)?;
-        }
-        // They share a hook, and its report.
-        if let Some(program) = timing.program() {
-            self.report(program, &HookState::Attached);
-        }
-        self.timing = timing;
-        Ok(())
-    }
-
-    /// Attaches a program that [`load`] has loaded, unless it is attached.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn attach(&mut self, program: Program) -> Result<(), ProgramError> {
-        // What has failed before fails again.
-        if !self.attached.contains_key(program.name) {
-            let link = tracepoint(&mut self.ebpf, program)?.attach()?;
-            self.attached.insert(program.name, Ok(link));
-            self.report(program, &HookState::Attached);
-        }
-        Ok(())
-    }
-
-    /// Detaches a program, which stays loaded. Nothing happens when it is not attached.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn detach(&mut self, program: Program) -> Result<(), ProgramError> {
-        match self.attached.remove(program.name) {
-            Some(Ok(link)) => {
-                self.report(program, &HookState::Unused("given up to keep the budget".to_owned()));
-                tracepoint(&mut self.ebpf, program)?.detach(link)
-            }
-            Some(failure) => {
-                self.attached.insert(program.name, failure);
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Keeps the reports true.
-    fn report(&mut self, program: Program, state: &HookState) {
-        let hooks = self.signals.iter_mut().flat_map(|report| &mut report.hooks);
-        for report in hooks.filter(|report| report.hook == program.attach.hook()) {
-            report.state = state.clone();
-        }
     }
 
     /// How often the kernel left a program out, because on that CPU it was running already: where programs may be
@@ -341,6 +275,44 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+fn knobs(kernel: &Kernel, settings: &Settings, shards: u32) -> Knobs {
+    let wanted = |signal: &str| settings.signals.contains(&signal);
+    let compat_mask = if cfg!(target_arch = "x86_64") {
+        0x2 // TS_COMPAT, arch/x86/include/asm/thread_info.h
+    } else if cfg!(target_arch = "aarch64") {
+        1 << 22 // TIF_32BIT, arch/arm64/include/asm/thread_info.h
+    } else {
+        0
+    };
+    Knobs {
+        self_tgid: u64::from(std::process::id()),
+        shard_mask: u64::from(shards - 1),
+        slots: u64::from(settings.slots),
+        atomic_shards: u64::from(kernel.cpus > shards),
+        has_current_task_btf: u64::from(kernel.btf.has_function("bpf_get_current_task_btf")),
+        compat_mask: if kernel.offsets.get("task_compat").is_some() { compat_mask } else { 0 },
+        traffic_by_call: u64::from(kernel.has_hook("sock_send_length") && kernel.has_hook("sock_recv_length")),
+        exit_tells_group: u64::from(kernel.btf.tracepoint_arguments("sched_process_exit") >= Some(2)),
+        block_io_start: u64::from(kernel.has_hook("block_io_start")),
+        block_request_argument: u64::from(kernel.btf.tracepoint_arguments("block_rq_issue") == Some(2)),
+        block_errors_are_errno: u64::from(
+            kernel.btf.tracepoint_argument_type("block_rq_complete", 1).as_deref() == Some("int"),
+        ),
+        security_wake: u64::from(settings.security_ring / 2),
+        telemetry_wake: u64::from(settings.telemetry_ring / 2),
+        pacing: u64::from(settings.timing == Timing::Adaptive || settings.may_shed),
+        pace_shift: pace_shift(),
+        signals: if wanted("syscalls") { SIGNAL_SYSCALLS } else { 0 } | if wanted("tcp") { SIGNAL_TCP } else { 0 },
+    }
+}
+
+/// How many of the kernel's ticks make a window, as a power of two. The coarse clock moves once a tick.
+fn pace_shift() -> u64 {
+    let tick = rustix::time::clock_getres(rustix::time::ClockId::MonotonicCoarse);
+    let tick = u64::try_from(tick.tv_nsec).unwrap_or(0).clamp(1, PACE_WINDOW_NS);
+    u64::from((PACE_WINDOW_NS / tick).ilog2())
+}
+
 /// Fills the queue of free slots, and marks the two that stand for nobody as taken.
 fn hand_out_slots(ebpf: &mut Ebpf, slots: u32) -> Result<(), BpfError> {
     let open = |source| BpfError::Map { name: maps::FREE_SLOTS, source };
@@ -383,7 +355,7 @@ fn attach_signal(
         let state = match hook.need {
             Need::For(timing) if timing != settings.timing => {
                 if settings.may_shed && timing > settings.timing {
-                    prepare(hook.program, kernel, ebpf);
+                    switch::prepare(hook.program, kernel, ebpf);
                 }
                 continue;
             }
@@ -450,14 +422,6 @@ fn attach(program: Program, kernel: &Kernel, ebpf: &mut Ebpf) -> Result<BtfTrace
     loaded.attach()
 }
 
-/// Loads a program that may be attached later: under load there is no time for that, and maybe no right to.
-fn prepare(program: Program, kernel: &Kernel, ebpf: &mut Ebpf) {
-    let name = program.attach.hook();
-    if let Err(error) = tracepoint(ebpf, program).and_then(|loaded| loaded.load(name, &kernel.aya)) {
-        warn!(program = program.name, error = %short(&error), "cannot be used later to keep the budget");
-    }
-}
-
 fn tracepoint(ebpf: &mut Ebpf, program: Program) -> Result<&mut BtfTracePoint, ProgramError> {
     ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
 }
@@ -471,3 +435,6 @@ fn short(error: &ProgramError) -> String {
     let tail = lines[end.saturating_sub(3)..end].join(" | ");
     if tail.is_empty() { io_error.to_string() } else { format!("{io_error}: {tail}") }
 }
+
+#[cfg(test)]
+mod tests;

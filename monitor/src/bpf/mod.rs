@@ -3,7 +3,6 @@
 pub mod btf;
 pub mod drain;
 pub mod kernel;
-mod layout;
 pub mod loader;
 pub mod table;
 pub mod wall;

@@ -80,6 +80,18 @@ pub struct Observer {
     heartbeat: Arc<AtomicU64>,
 }
 
+/// Where others see what the pipeline does.
+pub struct Outlets {
+    /// Published events, for the HTTP server.
+    pub store: Arc<Store>,
+    /// Published events, for a file or standard output.
+    pub sink: Arc<Sink>,
+    /// How the budget is kept.
+    pub board: Arc<Board>,
+    /// Nanoseconds since boot at the last round.
+    pub heartbeat: Arc<AtomicU64>,
+}
+
 /// When each duty comes next.
 struct Due {
     fold: Instant,
@@ -98,12 +110,10 @@ impl Observer {
         config: Box<Config>,
         rules: &RuleSettings,
         kernel: Option<KernelSide>,
-        store: Arc<Store>,
-        sink: Arc<Sink>,
         health: Health,
-        board: Arc<Board>,
-        heartbeat: Arc<AtomicU64>,
+        outlets: Outlets,
     ) -> Self {
+        let Outlets { store, sink, board, heartbeat } = outlets;
         let mut table = ProcessTable::new(table_options(&config), Groups::new(group_options(&config)));
         table.set_per_process(per_process_options(&config));
         match table.seed() {

@@ -22,11 +22,9 @@ use super::{
 /// Series that are wanted.
 const SERIES: usize = 10_000;
 /// Groups that tell how many series a group has.
-const FIRST: usize = 50;
+const FIRST: usize = 20;
 /// Until what a new group does is all in series: groups get their places every ten seconds.
 const PLACES: Duration = Duration::from_secs(15);
-/// Most groups: the daemon is told that many.
-const GROUPS: usize = 1_000;
 /// After the last group came.
 const SETTLE: Duration = Duration::from_secs(15);
 /// With nobody who asks.
@@ -50,22 +48,20 @@ impl Busy {
 }
 
 pub(super) fn measure(places: &Places, machine: &Machine) -> Result<Figures> {
-    let settings = ["metrics.groups=1000".to_owned(), "metrics.group_idle=1h".to_owned()];
-    let daemon = process::daemon(places.against.as_deref().unwrap_or(&places.daemon), &settings)?;
+    let program = places.against.as_deref().unwrap_or(&places.daemon);
     let mut members = Vec::new();
-    let empty = usage::scrape(&daemon)?.series;
-    let mut series = empty;
-    let mut more = FIRST;
-    while series < SERIES && members.len() + more <= GROUPS {
-        for _ in 0..more {
-            members.push(member(places, members.len())?);
-        }
-        thread::sleep(PLACES);
-        series = usage::scrape(&daemon)?.series;
-        more = missing(series, empty, members.len());
+    for number in 0..FIRST {
+        members.push(member(places, number)?);
     }
-    ensure!(series >= SERIES, "{} groups make {series} series only", members.len());
-    println!("{} processes, each a group of its own: {series} series", members.len());
+    let groups = groups(&process::daemon(program, &["metrics.groups=1000".to_owned()])?)?;
+    for number in FIRST..groups {
+        members.push(member(places, number)?);
+    }
+    // Some places for the machine's own groups, and no more: a busy one has many.
+    let daemon = process::daemon(program, &[format!("metrics.groups={}", groups + groups / 5)])?;
+    thread::sleep(PLACES);
+    let series = usage::scrape(&daemon)?.series;
+    println!("{groups} processes, each a group of its own, and the machine's: {series} series");
     let _busy: Vec<Busy> = (0..machine.cpus).map(|_| Busy::start(&places.loader, "busy")).collect::<Result<_>>()?;
     thread::sleep(SETTLE);
 
@@ -85,10 +81,18 @@ pub(super) fn measure(places: &Places, machine: &Machine) -> Result<Figures> {
     Ok(figures)
 }
 
-/// How many groups are missing, when `groups` have raised the number of series from `empty` to `series`.
-fn missing(series: usize, empty: usize, groups: usize) -> usize {
-    let each = (series.saturating_sub(empty) / groups).max(1);
-    SERIES.saturating_sub(series).div_ceil(each)
+/// How many groups make as many series as are wanted, by those that the first ones have.
+fn groups(daemon: &Daemon) -> Result<usize> {
+    thread::sleep(PLACES);
+    let text = process::get(&daemon.address, "/metrics")?;
+    let series = text.lines().filter(|line| line.contains("group=\"member")).count();
+    ensure!(series > 0, "processes that were started have no series");
+    Ok(needed(series))
+}
+
+/// The same, of the series that the first groups have together.
+fn needed(series: usize) -> usize {
+    (SERIES * FIRST).div_ceil(series)
 }
 
 /// One more process, under a name of its own.
@@ -134,10 +138,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn groups_are_added_until_there_are_enough_series() {
-        assert_eq!(missing(5_750, 750, 50), 43);
-        assert_eq!(missing(SERIES, 750, 50), 0);
-        assert_eq!(missing(SERIES + 1, 750, 50), 0);
-        assert_eq!(missing(700, 750, 50), SERIES - 700, "a group that has no series yet does not divide by nothing");
+    fn as_many_groups_as_make_the_series() {
+        assert_eq!(needed(FIRST * 100), SERIES / 100);
+        assert_eq!(needed(FIRST * 100 - 1), SERIES / 100 + 1, "rather one more");
+        assert_eq!(needed(SERIES), FIRST);
     }
 }

@@ -144,13 +144,13 @@ fn anything(seed: u64) -> Snapshot {
     let mut families = Families::new();
     for _ in 0..random.next() % 40 {
         families.counter(&REQUESTS, &[&random.label()], random.amount());
-        let sign = if random.next() % 2 == 0 { 1.0 } else { -1.0 };
+        let sign = if random.next().is_multiple_of(2) { 1.0 } else { -1.0 };
         families.gauge(&LEVEL, &[&random.label(), &random.label()], sign * random.amount());
         let counts: Vec<u64> = histogram_bounds_seconds().iter().map(|_| random.count() >> 5).chain([1]).collect();
         let labels = [random.label(), random.label()];
         families.histogram(&WAIT, &[&labels[0], &labels[1]], histogram_bounds_seconds(), &counts, random.amount());
     }
-    families.gauge(&LOAD, &[], if random.next() % 8 == 0 { f64::NAN } else { -random.amount() });
+    families.gauge(&LOAD, &[], if random.next().is_multiple_of(8) { f64::NAN } else { -random.amount() });
     families.histogram(&SIZE, &[], histogram_bounds_bytes(), &[random.count() >> 5; 9], random.amount());
     families.finish()
 }
@@ -158,9 +158,11 @@ fn anything(seed: u64) -> Snapshot {
 /// The same line, or one with the same number: `std` and `zmij` both write the fewest digits that give the number back,
 /// and differ in the last one where two are equally near.
 fn same(our: &str, their: &str) -> bool {
-    let split =
-        |line: &str| line.rsplit_once(' ').and_then(|(name, value)| Some((name.to_owned(), value.parse().ok()?)));
-    let (ours, theirs): (Option<(String, f64)>, Option<(String, f64)>) = (split(our), split(their));
+    let split = |line: &str| -> Option<(String, f64)> {
+        let (name, value) = line.rsplit_once(' ')?;
+        Some((name.to_owned(), value.parse().ok()?))
+    };
+    let (ours, theirs) = (split(our), split(their));
     our == their || (ours.is_some() && ours == theirs && our.len() == their.len())
 }
 

@@ -59,8 +59,8 @@ fn knobs_of(tracepoints: &[(&str, &[&str])], functions: &[&str], disabled: &[&st
         btf: btf(tracepoints, functions),
         aya: aya::Btf::new(),
         cpus: 2,
-        refused: vec![],
         disabled: disabled.iter().map(|&hook| hook.to_owned()).collect(),
+        refused: Vec::new(),
     };
     let settings = Settings {
         signals: vec![],
