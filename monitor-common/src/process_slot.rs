@@ -28,8 +28,8 @@ pub struct ProcessSlot {
     pub state: u32,
     /// How often the slot has been given back.
     pub generation: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// Wait status (wait(2)) of the process, once its last thread has ended.
+    pub status: u32,
     /// When the last thread ended, nanoseconds since boot; 0: it lives.
     pub exited_ns: u64,
 }

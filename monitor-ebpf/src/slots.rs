@@ -123,6 +123,7 @@ fn take(process: ProcessKey) -> u32 {
         (*owner).tgid = process.tgid;
         (*owner).start_ns = process.start_ns;
         (*owner).exited_ns = 0;
+        (*owner).status = 0;
         (*owner).state = LIVE;
     }
     if SLOT_OF.insert(process.tgid, slot, BPF_NOEXIST).is_ok() {
@@ -158,20 +159,21 @@ pub(crate) fn checked(reference: SlotRef) -> u32 {
     }
 }
 
-/// Marks the slot of a process whose last thread ends.
+/// Marks the slot of a process whose last thread ends, with its wait status.
 #[inline(always)]
-pub(crate) fn end(process: ProcessKey) {
+pub(crate) fn end(process: ProcessKey, status: u32) {
     if let Some(slot) = find(process) {
-        release(slot);
+        release(slot, status);
     }
 }
 
 /// Leaves a slot to the daemon, which gives it back.
 #[inline(always)]
-fn release(slot: u32) {
+fn release(slot: u32, status: u32) {
     if let Some(owner) = PROCESS_SLOTS.get_ptr_mut(slot) {
         // SAFETY: a map value; a second writer could only write the same.
         unsafe {
+            (*owner).status = status;
             (*owner).exited_ns = bpf_ktime_get_boot_ns();
             (*owner).state = DEAD;
         }
@@ -195,14 +197,14 @@ pub(crate) fn begin_thread(task: Object) {
 
 /// Forgets a process that the kernel lets go of: its slot, and when its last thread ended (0: not known).
 #[inline(always)]
-pub(crate) fn forget(process: ProcessKey) -> (SlotRef, u64) {
+pub(crate) fn forget(process: ProcessKey, status: u32) -> (SlotRef, u64) {
     let Some(slot) = find(process) else { return (SlotRef { slot: SLOT_UNKNOWN, generation: 0 }, 0) };
     let exited = PROCESS_SLOTS.get(slot).map_or(0, |owner| owner.exited_ns);
     let reference = reference(slot);
     let _ = SLOT_OF.remove(process.tgid);
     if exited == 0 {
         // Its last thread's end was not seen.
-        release(slot);
+        release(slot, status);
     }
     (reference, exited)
 }

@@ -167,6 +167,9 @@ fn owned(slot: SlotRef, owner: &ProcessSlot, table: &mut ProcessTable, now_ns: u
     let key = ProcessKey { start_ns: owner.start_ns, tgid: owner.tgid, reserved: 0 };
     let process = table.resolve(key);
     let mut ended_ns = (owner.state == DEAD).then_some(owner.exited_ns);
+    if let Some(time_ns) = ended_ns {
+        table.note_end(process, time_ns, owner.status);
+    }
     match table.get(process) {
         // The kernel side did not see its end.
         Some(known) if ended_ns.is_none() => ended_ns = known.exit.map(|exit| exit.time_ns),

@@ -182,6 +182,16 @@ impl Daemon {
         assert!(counted <= made && counted + missed >= made, "{counted} of {made} counted, {missed} told as missed");
     }
 
+    /// The same for a number that was measured, too: it may itself be short by what was missed.
+    ///
+    /// # Panics
+    /// When the two are further apart than that.
+    #[track_caller]
+    pub fn equal(&self, counted: u64, measured: u64) {
+        let missed = if counted == measured { 0 } else { self.missed(&["sys_enter", "sys_exit"]) };
+        assert!(counted.abs_diff(measured) <= missed, "{counted} is not {measured}, {missed} told as missed");
+    }
+
     /// How often the kernel has left these programs out, since the daemon was started.
     ///
     /// # Panics

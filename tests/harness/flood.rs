@@ -9,7 +9,6 @@
 use std::{
     fmt::Write as _,
     fs,
-    path::Path,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -22,6 +21,11 @@ use crate::{DEADLINE, Daemon, Samples, Tables, Workload, alone, directory, every
 
 /// Resident memory that a daemon may have in a flood.
 const MEMORY: f64 = 160.0 * 1024.0 * 1024.0;
+/// Every storm has series of its own. An end of which the kernel does not tell counts when the process is forgotten: soon.
+const CONFIG: &str = "[metrics]\ngroups = 2000\n[processes]\nkeep_exited = \"5s\"\n";
+/// Part of the ends of which the kernel may never tell: on the machine where this was written other observers of
+/// `sched_process_free` did not see 2 to 6 in a thousand, either. And for few ends, a number.
+const NEVER_TOLD: (u64, u64) = (20, 3);
 /// Between two scrapes while it lasts.
 const SCRAPE: Duration = Duration::from_millis(250);
 /// Between two times that the daemon is kept from its ring.
@@ -111,8 +115,8 @@ impl Report {
 /// When anything does not come out even.
 pub fn flood(time: Duration) -> Report {
     let _turn = alone();
-    let daemon = Daemon::start("[kernel]\ntelemetry_ring = \"64KiB\"\n[metrics]\ngroups = 2000\n");
-    let witness = Daemon::start("[kernel]\ntelemetry_ring = \"16MiB\"\n[metrics]\ngroups = 2000\n");
+    let daemon = Daemon::start(&format!("[kernel]\ntelemetry_ring = \"64KiB\"\n{CONFIG}"));
+    let witness = Daemon::start(&format!("[kernel]\ntelemetry_ring = \"16MiB\"\n{CONFIG}"));
     let kinds: Vec<&Kind> = KINDS.iter().collect();
     let mut report = run(&kinds, time, &daemon, Some(&witness));
     let lost = Tables::of(daemon.pid()).lost(Loss::ForkRing);
@@ -127,7 +131,7 @@ pub fn flood(time: Duration) -> Report {
 /// As [`flood`].
 pub fn flood_of_execs(time: Duration) -> Report {
     let _turn = alone();
-    let daemon = Daemon::start("[metrics]\ngroups = 2000\n");
+    let daemon = Daemon::start(CONFIG);
     let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| kind.name == "execs").collect();
     run(&kinds, time, &daemon, None)
 }
@@ -163,7 +167,6 @@ impl<'a> Storm<'a> {
 struct Done<'a> {
     kind: &'a Kind,
     group: String,
-    pid: u32,
     count: u64,
 }
 
@@ -194,31 +197,21 @@ fn run(kinds: &[&Kind], time: Duration, daemon: &Daemon, witness: Option<&Daemon
         let count: u64 = done.iter().filter(|one| one.kind.name == kind.name).map(|one| one.count).sum();
         report.line(&format!("turns of {}", kind.name), count);
     }
-    for daemon in &daemons {
-        for one in calm.iter().chain(&done) {
-            until(DEADLINE, || daemon.process(one.pid).filter(|process| !process["exit"].is_null()).ok_or("it lives"));
-        }
-    }
     prove(daemon);
     // The kernel tells an end after a grace period of RCU, which takes long when it has much to do.
-    let (after, held_back) = until(DEADLINE, || {
+    let (after, never_told) = until(DEADLINE, || {
         let after = moment(&daemons);
-        let mut held_back = 0;
+        let mut never_told = 0.0;
         for (index, moment) in after.iter().enumerate() {
             even_with_the_kernel(moment);
             let lossless = index == daemons.len() - 1;
             for one in &done {
                 let calm = calm.iter().find(|calm| calm.kind.name == one.kind.name).expect("each kind has one");
-                held_back = held_back.max(even_with_the_storm(
-                    (&before[index].metrics, &moment.metrics),
-                    one,
-                    calm,
-                    lossless,
-                    daemons[index],
-                )?);
+                let metrics = (&before[index].metrics, &moment.metrics);
+                never_told += even_with_the_storm(metrics, one, calm, lossless)?;
             }
         }
-        Ok::<_, String>((after, held_back))
+        Ok::<_, String>((after, never_told))
     });
     if let Some(last) = after.get(1) {
         assert_eq!(last.lost(Loss::ForkRing) + last.lost(Loss::ExitRing), 0, "the witness lost some itself");
@@ -229,7 +222,7 @@ fn run(kinds: &[&Kind], time: Duration, daemon: &Daemon, witness: Option<&Daemon
         }
     }
     recovers(daemon, &after[0]);
-    report.line("most ends of a storm that the kernel held back", held_back);
+    report.line("ends of storms of which the kernel did not tell", never_told);
     report.line("execs lost", after[0].lost(Loss::ExecRing));
     report.line("slots not found", after[0].lost(Loss::Slots));
     report.line("scrapes answered", seen.scrapes);
@@ -247,7 +240,8 @@ fn let_loose(mut storms: Vec<Storm<'_>>, over: impl FnOnce()) -> Vec<Done<'_>> {
     over();
     let done = storms.into_iter().zip(counts).map(|(storm, count)| {
         let (group, count) = (storm.workload.name.clone(), count.parse().expect("it prints a number"));
-        Done { kind: storm.kind, group, pid: storm.workload.finish().pid, count }
+        storm.workload.finish();
+        Done { kind: storm.kind, group, count }
     });
     done.collect()
 }
@@ -364,58 +358,43 @@ fn even_with_the_kernel(moment: &Moment) {
     assert_eq!(moment.lost(Loss::ExecRing), 0, "nothing may fill the security ring");
 }
 
-/// What the group has more than before is what the storm did. How many of its ends the kernel has not told yet.
+/// What the group has more than before is what the storm did. How many of its ends the kernel has not told of.
 fn even_with_the_storm(
     (before, after): (&Samples, &Samples),
     done: &Done<'_>,
     calm: &Done<'_>,
     lossless: bool,
-    daemon: &Daemon,
-) -> Result<usize, String> {
+) -> Result<f64, String> {
+    let of = |group: &str, name: &str, labels: &[(&str, &str)]| {
+        let labels: Vec<_> = [("group", group)].into_iter().chain(labels.iter().copied()).collect();
+        // What /proc tells of the living is a little old; the end tells all of it.
+        after.sum(name, &labels) - if name == WRITTEN { 0.0 } else { before.sum(name, &labels) }
+    };
+    let untold = |one: &Done<'_>| of(&one.group, EXITS.0, &[("reason", "unknown")]);
     let numbers = done.kind.exact.iter().chain(done.kind.records.iter().filter(|_| lossless));
-    let mut held_back = 0;
     for (name, labels, each) in numbers {
-        let of = |group: &str| {
-            let labels: Vec<_> = [("group", group)].into_iter().chain(labels.iter().copied()).collect();
-            // What /proc tells of the living is a little old; the end tells all of it.
-            after.sum(name, &labels) - if *name == WRITTEN { 0.0 } else { before.sum(name, &labels) }
-        };
-        let (mut counted, mut wanted) = (of(&done.group), of(&calm.group) + each * done.count as f64);
+        let mut counted = of(&done.group, name, labels);
+        let mut wanted = of(&calm.group, name, labels) + each * done.count as f64;
         if *name == WRITTEN {
             // The number that it prints is longer.
             wanted += done.count.to_string().len() as f64 - 1.0;
-        }
-        if counted != wanted && [EXITS.0, WRITTEN].contains(name) {
-            let [of_storm, of_calm] = [done, calm].map(|one| untold(daemon, &one.group));
-            if *name == WRITTEN && (of_storm.contains(&done.pid) || of_calm.contains(&calm.pid)) {
+            if untold(done) + untold(calm) > 0.0 {
                 continue;
             }
-            held_back = of_storm.len();
-            if *name == EXITS.0 && held_back as u64 <= 3 + done.count / 20 {
-                counted += held_back as f64;
-                wanted += of_calm.len() as f64;
-            }
+        }
+        if *name == EXITS.0 {
+            // Each end is known, but not how all of them were.
+            (counted, wanted) = (counted + untold(done), wanted + untold(calm));
         }
         if counted != wanted {
             let of_whom = format!("a storm of {} {}", done.count, done.kind.name);
-            let group = [("group", done.group.as_str())];
-            let all: Vec<_> = after.all(name, &group).map(|sample| (&sample.labels, sample.value)).collect();
-            return Err(format!("{name}{labels:?} of {of_whom} is {counted}, not {wanted}: {all:?}"));
+            return Err(format!("{name}{labels:?} of {of_whom} is {counted}, not {wanted}"));
         }
     }
-    Ok(held_back)
-}
-
-/// Processes of a group that are gone, and of which the kernel has not let go yet: until then nobody is told how they
-/// ended. On a busy machine there are a few for a long time.
-fn untold(daemon: &Daemon, group: &str) -> Vec<u32> {
-    let answer = daemon.json(&format!("/api/v1/processes?group={group}&limit=10000"));
-    let all = answer["processes"].as_array().cloned().unwrap_or_default();
-    let untold = all.iter().filter(|process| process["exit"]["code"].is_null() && process["exit"]["signal"].is_null());
-    untold
-        .filter_map(|process| u32::try_from(process["pid"].as_u64()?).ok())
-        .filter(|pid| !Path::new(&format!("/proc/{pid}")).exists())
-        .collect()
+    let (part, least) = NEVER_TOLD;
+    let untold = if lossless { untold(done) } else { 0.0 };
+    assert!(untold <= (least + done.count / part) as f64, "{untold} of {} ends were never told", done.count);
+    Ok(untold)
 }
 
 /// Afterwards nothing more is lost, nothing is left behind, and whoever reads events has been told.

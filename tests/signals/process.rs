@@ -107,7 +107,9 @@ fn ancestors_outlive_their_end() {
     let exe = process["exe"].as_str().unwrap().to_owned();
     let tests = std::env::current_exe().unwrap().to_str().unwrap().to_owned();
     let wanted = [(child.into(), exe.clone()), (parent.into(), exe), (std::process::id().into(), tests)];
-    assert_eq!(ancestors, wanted, "nearest first");
+    // When nobody told of its birth, all that is known is what /proc says later, when the parents are gone.
+    let born_unseen = ancestors.len() == 1 && ancestors[0].0 == 1 && daemon.missed(&["process_fork"]) > 0;
+    assert!(ancestors == wanted || born_unseen, "nearest first: {ancestors:?} is not {wanted:?}");
     assert_eq!(process["exit"], Value::Null);
     // SAFETY: no memory is involved; the process is one of ours, which sleeps.
     assert_eq!(unsafe { libc::kill(orphan.cast_signed(), libc::SIGKILL) }, 0);

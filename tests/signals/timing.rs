@@ -57,10 +57,19 @@ const MANY: &[&str] = &[
 
 #[test]
 fn every_call_counts_in_every_mode() {
-    let [full, adaptive, counts] = seen_by([&*shared(), &timing("adaptive"), &timing("counts")], MANY);
+    let daemons = [&*shared(), &timing("adaptive"), &timing("counts")];
+    let [full, adaptive, counts] = seen_by(daemons, MANY);
+    // Where programs can be preempted (Linux 7) each daemon misses calls of its own, and tells how many.
+    let missed: u64 = daemons.iter().map(|daemon| daemon.missed(&["sys_exit"])).sum();
     for name in ["query", "fs", "fsync", "read", "open", "memory", "lock"] {
-        assert_eq!(count(&adaptive, name, "calls"), count(&full, name, "calls"), "{name}, adaptive");
-        assert_eq!(count(&counts, name, "calls"), count(&full, name, "calls"), "{name}, counts");
+        let calls = [&full, &adaptive, &counts].map(|process| count(process, name, "calls"));
+        assert!(
+            calls.iter().max().unwrap() - calls.iter().min().unwrap() <= missed,
+            "{name}: {calls:?}, {missed} missed"
+        );
+        if missed > 0 {
+            continue;
+        }
         assert_eq!(family(&adaptive, name)["errors"], family(&full, name)["errors"], "{name}, adaptive");
         assert_eq!(family(&counts, name)["errors"], family(&full, name)["errors"], "{name}, counts");
         // Every call is in exactly one place.
@@ -69,12 +78,14 @@ fn every_call_counts_in_every_mode() {
         assert_eq!(count(&counts, name, "untimed"), count(&counts, name, "calls"), "{counts}");
         assert_eq!(count(&full, name, "skipped"), 0, "{full}");
     }
-    assert!(count(&full, "query", "calls") >= 85_600, "{full}");
+    assert!(count(&full, "query", "calls") + missed >= 85_600, "{full}, {missed} missed");
     // What was left out and not yet made good for: at most 31 calls by each of the seven threads.
     assert!(count(&adaptive, "query", "skipped") <= 7 * 31, "{adaptive}");
-    // Four threads end by `exit`, which never returns: where no call is timed nobody knows that they were in one.
-    assert_eq!(count(&adaptive, "process", "calls"), count(&full, "process", "calls"));
-    assert_eq!(count(&counts, "process", "calls"), count(&full, "process", "calls") - 4);
+    if missed == 0 {
+        // Four threads end by `exit`, which never returns: where no call is timed nobody knows that they were in one.
+        assert_eq!(count(&adaptive, "process", "calls"), count(&full, "process", "calls"));
+        assert_eq!(count(&counts, "process", "calls"), count(&full, "process", "calls") - 4);
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -83,7 +94,10 @@ fn calls_of_32_bit_callers_count_in_every_mode() {
     for daemon in [timing("adaptive"), timing("counts")] {
         let [process] = seen_by([&daemon], &["getppid32", "1000"]);
         assert_eq!(count(&process, "ipc", "calls"), 0, "{process}");
-        assert!((1_000..1_010).contains(&count(&process, "query", "calls")), "{process}");
+        // The C library asks for little of its own.
+        let calls = count(&process, "query", "calls");
+        assert!(calls < 1_010, "{process}");
+        daemon.counted(calls.min(1_000), 1_000);
     }
 }
 
@@ -93,7 +107,7 @@ fn a_child_does_not_count_the_call_that_made_it() {
         let mut workload = Workload::spawn(&["fork-and-call", "700", "900", "+", "wait"]);
         let child = workload.line().parse().unwrap();
         let child = daemon.ended(child);
-        assert_eq!(count(&child, "query", "calls"), 700);
+        daemon.counted(count(&child, "query", "calls"), 700);
         // It makes no other call of this family before it ends.
         assert!(count(&child, "process", "calls") <= 1, "{child}");
         workload.finish();
@@ -104,11 +118,14 @@ fn a_child_does_not_count_the_call_that_made_it() {
 fn the_calls_that_are_timed_speak_for_the_others() {
     const CALLS: u32 = 60_000;
     let calls = CALLS.to_string();
-    let [full, adaptive] = seen_by([&*shared(), &timing("adaptive")], &["read-zeroes", &calls]);
+    let daemons = [&*shared(), &timing("adaptive")];
+    let [full, adaptive] = seen_by(daemons, &["read-zeroes", &calls]);
+    let programs = ["sys_enter", "sys_enter_adaptive", "sys_exit"];
+    let missed = u32::try_from(daemons.map(|daemon| daemon.missed(&programs)).iter().sum::<u64>()).unwrap();
     let (exact, estimate) = (buckets(&full, "read"), buckets(&adaptive, "read"));
     let shares = |buckets: &[u64]| -> Vec<f64> {
         let total: u64 = buckets.iter().sum();
-        assert!(total >= u64::from(CALLS) - 31, "{buckets:?}");
+        assert!(total + 31 + u64::from(missed) >= u64::from(CALLS), "{buckets:?}, {missed} missed");
         let mut sum = 0;
         let mut share = |count: &u64| {
             sum += count;

@@ -55,7 +55,8 @@ fn process_exit(ctx: BtfTracePointContext) -> i32 {
         task.pointer(offset!(task_signal)).field::<u32>(offset!(signal_live)) == 0
     };
     if last {
-        slots::end(task::process(task));
+        let leader = task.pointer(offset!(task_group_leader));
+        slots::end(task::process(task), status(leader, task.pointer(offset!(task_signal))));
     }
     0
 }
@@ -69,18 +70,19 @@ fn process_free(ctx: BtfTracePointContext) -> i32 {
     }
     let process = task::process(task);
     // Kernel threads have slots, too, once they do I/O.
-    let (slot, exited_ns) = slots::forget(process);
+    let signal = task.pointer(offset!(task_signal));
+    let status = status(task, signal);
+    let (slot, exited_ns) = slots::forget(process, status);
     if task::is_kernel_thread(task) || u64::from(process.tgid) == knob!(self_tgid) {
         return 0;
     }
     if let Some(mut record) = emit::reserve::<ExitRecord>(Ring::Telemetry, Loss::ExitRing) {
-        let signal = task.pointer(offset!(task_signal));
         record.write(ExitRecord {
             header: emit::header(Ring::Telemetry, Kind::Exit),
             process,
             slot,
             comm: task::comm(task),
-            status: status(task, signal),
+            status,
             reserved: 0,
             exited_ns,
             runtime_ns: signal.field(offset!(signal_runtime)),

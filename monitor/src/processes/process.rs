@@ -115,18 +115,20 @@ impl Image {
 /// The end of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exit {
-    /// When, nanoseconds since boot; when the record of it was lost, when that was noticed.
+    /// When, nanoseconds since boot; when nothing tells of it, when that was noticed.
     pub time_ns: u64,
-    /// Wait status (wait(2)); None: the record was lost.
+    /// Wait status (wait(2)); None: nothing tells of it.
     pub status: Option<u32>,
-    /// Most memory that it ever held, bytes (`getrusage`'s `ru_maxrss`); 0: the record was lost.
+    /// Most memory that it ever held, bytes (`getrusage`'s `ru_maxrss`); 0: there was no record.
     pub max_resident_bytes: u64,
+    /// Told by the kernel's record. Else it was noticed in `/proc`, and a record that comes later knows more.
+    pub recorded: bool,
 }
 
 impl Exit {
     /// An end of which nothing is known but that it came.
     pub const fn unseen(time_ns: u64) -> Self {
-        Self { time_ns, status: None, max_resident_bytes: 0 }
+        Self { time_ns, status: None, max_resident_bytes: 0, recorded: false }
     }
 
     /// Exit code; None: ended by a signal, or not known.
@@ -203,6 +205,8 @@ pub struct Process {
     pub(super) seen_ns: u64,
     /// When the slow part of a refresh was last done.
     pub(super) slow_ns: u64,
+    /// When its last thread ended, and its wait status: it may be a zombie still.
+    pub(super) thread_end: Option<(u64, u32)>,
     /// When `/proc` first had it no longer, without an exit record.
     pub(super) missing_ns: Option<u64>,
     /// What it used in the end, as yet in no total.
@@ -242,6 +246,7 @@ impl Process {
             untimed: false,
             seen_ns: now_ns,
             slow_ns: 0,
+            thread_end: None,
             missing_ns: None,
             ending: None,
         }

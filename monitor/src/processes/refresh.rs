@@ -79,7 +79,11 @@ impl ProcessTable {
         let Some(process) = self.entries.get_mut(&id) else { return };
         let since = *process.missing_ns.get_or_insert(now_ns);
         if now_ns.saturating_sub(since) >= LATE_NS {
-            self.end(id, Exit::unseen(now_ns), Ending::Lost);
+            let unseen = Exit::unseen(now_ns);
+            // The record may never come: some processes are let go of without a word from the kernel.
+            let exit =
+                process.thread_end.map_or(unseen, |(time_ns, status)| Exit { time_ns, status: Some(status), ..unseen });
+            self.end(id, exit, Ending::Lost);
         }
     }
 

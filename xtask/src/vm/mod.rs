@@ -16,7 +16,7 @@ mod report;
 mod series;
 
 use std::{
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     thread,
@@ -74,7 +74,7 @@ struct Shape {
 
 const SHAPES: [Shape; 3] = [
     Shape { arch: Arch::X86, name: "", cpus: 2, words: "", plan: main_plan },
-    Shape { arch: Arch::Arm64, name: "", cpus: 2, words: "", plan: arm64_plan },
+    Shape { arch: Arch::Arm64, name: "", cpus: 2, words: "", plan: kernel_plan },
     // More processors than copies of the hot counters; and tasks are preempted inside of the kernel, too, where it can.
     Shape { arch: Arch::X86, name: "-many", cpus: 10, words: "preempt=full", plan: many_plan },
 ];
@@ -87,13 +87,13 @@ const MANY: &str = "many_cpus::";
 
 /// What the main machine of each kernel runs: a name, a program and its arguments a line.
 fn main_plan(filter: Option<&str>) -> String {
-    let kernel = arm64_plan(filter);
+    let kernel = kernel_plan(filter);
     let filter = filter.unwrap_or_default();
     format!("{kernel}guest /work/debug/deps/guest {TIMES} --test-threads=1 --skip {MANY} {filter}\n")
 }
 
-/// Without what is done to a machine: that is about the kernel, and not about the processor.
-fn arm64_plan(filter: Option<&str>) -> String {
+/// On arm64 this is all: what is done to a machine is about its kernel, and not about the processor.
+fn kernel_plan(filter: Option<&str>) -> String {
     let mut tests = vec!["signals::"];
     tests.extend(DAEMON_TESTS);
     let tests = filter.map_or_else(|| tests.join(" "), str::to_owned);
@@ -109,6 +109,9 @@ pub(crate) fn test(project: &Project, kernels: &[Series], filter: Option<&str>) 
     ensure!(HERE, "the machines have x86-64 processors, and what is built here is for another kind");
     let directory = project.target.join("vm");
     fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
+    // Two at a time would share a disk, and be twice as slow.
+    let lock = File::create(directory.join("lock")).context("make a lock file")?;
+    lock.lock().context("wait for whoever tests kernels in this checkout")?;
     let (mut userlands, mut fetched) = (Vec::new(), Vec::new());
     for arch in [Arch::X86, Arch::Arm64] {
         let wanted: Vec<Series> = kernels.iter().copied().filter(|series| series.arch == arch).collect();

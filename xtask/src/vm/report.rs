@@ -138,8 +138,8 @@ pub(super) fn table(rows: &[Row]) -> String {
     lines.push(cell("tests passed", &|row| {
         format!("{} of {}", sum(row, |outcome| outcome.heard.passed.len()), sum(row, tests))
     }));
-    lines.push(cell("seconds", &|row| format!("{:.0}", row.outcomes().map(|one| one.took.as_secs_f64()).sum::<f64>())));
-    lines.push(cell("of which busy", &|row| format!("{:.0}", row.outcomes().map(|one| one.cpu).sum::<f64>())));
+    lines.push(cell("seconds", &|row| format!("{:.0}", total(row, |one| one.took.as_secs_f64()))));
+    lines.push(cell("of which busy", &|row| format!("{:.0}", total(row, |one| one.cpu))));
     let verdicts = rows.iter().map(|row| {
         let (word, reason) = row.verdict();
         format!("{word}{}", note(&reason))
@@ -150,6 +150,11 @@ pub(super) fn table(rows: &[Row]) -> String {
         let _ = write!(text, "\n  ({}) {reason}", at + 1);
     }
     text
+}
+
+/// Over all machines of a kernel. (The sum of none would be -0.)
+fn total(row: &Row, of: fn(&Outcome) -> f64) -> f64 {
+    row.outcomes().map(of).fold(0.0, |sum, one| sum + one)
 }
 
 /// Without what all releases have in common.
@@ -178,7 +183,7 @@ pub(super) fn json(rows: &[Row]) -> String {
             (name, object([("state", string(&state.word)), ("reason", string(&state.reason))]))
         });
         let list = |of: fn(&Outcome) -> &Vec<String>| array(row.outcomes().flat_map(of).map(|text| string(text)));
-        let sum = |of: fn(&Outcome) -> f64| format!("{:.1}", row.outcomes().map(of).sum::<f64>());
+        let sum = |of| format!("{:.1}", total(row, of));
         object([
             ("kernel", string(&row.series.to_string())),
             ("release", string(&row.release)),

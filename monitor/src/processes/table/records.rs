@@ -88,7 +88,16 @@ impl ProcessTable {
         }
         let page = u64::try_from(rustix::param::page_size()).unwrap_or(4_096);
         let max_resident_bytes = record.max_rss_pages.saturating_mul(page);
-        self.end(id, Exit { time_ns, status: Some(record.status), max_resident_bytes }, Ending::Record(*record));
+        let exit = Exit { time_ns, status: Some(record.status), max_resident_bytes, recorded: true };
+        self.end(id, exit, Ending::Record(*record));
+    }
+
+    /// The last thread of a process has ended. What it used is in the record, which comes when its parent has waited; for
+    /// the case that none comes.
+    pub fn note_end(&mut self, id: ProcessId, time_ns: u64, status: u32) {
+        if let Some(process) = self.entries.get_mut(&id) {
+            process.thread_end = Some((time_ns, status));
+        }
     }
 
     /// Marks an entry as ended. What it used is counted by [`Self::settle`].
@@ -100,7 +109,7 @@ impl ProcessTable {
         let Some(process) = self.entries.get_mut(&id) else { return };
         if let Some(before) = process.exit {
             // A record that comes after the end was noticed in /proc knows more; nothing else does.
-            if before.status.is_some() || exit.status.is_none() {
+            if before.recorded || !exit.recorded {
                 return;
             }
             self.exited.remove(&(before.time_ns, id));
