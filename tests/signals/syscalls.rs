@@ -174,8 +174,8 @@ fn a_call_that_a_deadly_signal_ends_counts_as_interrupted() {
     assert_eq!(workload.line(), "ready");
     let pid = workload.pid();
     until(DEADLINE, || match std::fs::read_to_string(format!("/proc/{pid}/syscall")) {
-        // Call number 0 is read, on descriptor 0.
-        Ok(text) if text.starts_with("0 0x0 ") => Ok(()),
+        // It reads from descriptor 0.
+        Ok(text) if text.starts_with(&format!("{} 0x0 ", libc::SYS_read)) => Ok(()),
         other => Err(format!("it does not read yet: {other:?}")),
     });
     let before = daemon.seen(pid);

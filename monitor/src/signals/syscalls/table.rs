@@ -23,7 +23,7 @@ const FAMILIES: &[(Family, &str)] = &[
         "access faccessat faccessat2 chdir fchdir chmod fchmod fchmodat fchmodat2 chown chown32 fchown fchown32 \
          fchownat lchown lchown32 chroot pivot_root dup dup2 dup3 fcntl fcntl64 flock ioctl fallocate fadvise64 \
          fadvise64_64 ftruncate ftruncate64 truncate truncate64 stat stat64 fstat fstat64 fstatat64 lstat lstat64 \
-         newfstatat oldstat oldfstat oldlstat statx statfs statfs64 fstatfs fstatfs64 ustat getcwd link linkat \
+         newfstatat fstatat oldstat oldfstat oldlstat statx statfs statfs64 fstatfs fstatfs64 ustat getcwd link linkat \
          unlink unlinkat symlink symlinkat readlink readlinkat rename renameat renameat2 mkdir mkdirat rmdir \
          mknod mknodat lseek _llseek mount umount umount2 mount_setattr move_mount fsopen fsconfig fsmount fspick \
          name_to_handle_at quotactl quotactl_fd getxattr setxattr listxattr removexattr lgetxattr lsetxattr \
@@ -182,6 +182,19 @@ mod tests {
         assert_eq!(table[15], Family::Process as u8 | CALL_NO_ERRNO, "rt_sigreturn");
         assert_eq!(table[57], Family::Process as u8 | CALL_FORKS, "fork");
         assert_eq!(table[288], Family::Socket as u8 | CALL_ACCEPTS, "accept4");
+    }
+
+    #[test]
+    fn calls_that_the_library_names_otherwise_on_arm64_are_in_their_family() {
+        // The kernel's newfstatat.
+        assert_eq!(syscalls::aarch64::Sysno::fstatat.id(), 79);
+        assert_eq!(flags("fstatat"), flags("newfstatat"));
+        let known: BTreeSet<&str> = syscalls::x86_64::Sysno::iter()
+            .map(|call| call.name())
+            .chain(syscalls::x86::Sysno::iter().map(|call| call.name()))
+            .collect();
+        let names = syscalls::aarch64::Sysno::iter().map(|call| call.name());
+        assert_eq!(names.filter(|name| !known.contains(name)).collect::<Vec<_>>(), ["fstatat"]);
     }
 
     #[test]
