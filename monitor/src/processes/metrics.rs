@@ -49,7 +49,7 @@ metrics! {
     FORKS: Counter "monitor_process_forks_total" ["group"]
         "Processes created (fork, clone without CLONE_THREAD); the group is the one of the parent.";
     EXITS: Counter "monitor_process_exits_total" ["group", "reason"]
-        "Processes ended: ok (exit code 0), error (another code), signal (killed), unknown (the record was lost; counted when the process is forgotten, processes.keep_exited after its end).";
+        "Processes ended: ok (exit code 0), error (another code), signal (killed), unknown. An end of which the record was lost, or that the kernel did not tell, is counted when the process is forgotten, processes.keep_exited after its end.";
     CRASHES: Counter "monitor_process_crashes_total" ["group", "signal"]
         "Processes ended by a signal that tells of a fault of the program.";
     LIFETIME: Histogram "monitor_process_lifetime_seconds" []
@@ -61,7 +61,7 @@ metrics! {
     EVICTIONS: Counter "monitor_process_table_evictions_total" ["reason"]
         "Entries that left the full process table before their time: exited, ancestor (ended, with descendants), living.";
     REPAIRS: Counter "monitor_process_table_repairs_total" ["missed"]
-        "Processes that were learned (start) or found gone (exit) from /proc because no record told of them.";
+        "Processes that were learned (start) or found gone (exit) from /proc because no record told of them: it was lost, or the kernel let go of a process without a word.";
     GROUPS: Gauge "monitor_groups" ["state"]
         "Groups that exist: visible ones have series of their own, hidden ones count in _other.";
     GROUPS_LIMIT: Gauge "monitor_groups_limit" []
