@@ -48,6 +48,18 @@ pub struct Daemon {
     directory: tempfile::TempDir,
 }
 
+/// Where each thread of a process is in the kernel: tells why one does not answer.
+fn threads(pid: u32) -> String {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let of = |task: &fs::DirEntry, file| fs::read_to_string(task.path().join(file)).unwrap_or_default();
+    let lines = tasks.map(|task| {
+        let stack = of(&task, "stack");
+        let stack: Vec<&str> = stack.lines().filter_map(|line| line.split_whitespace().nth(1)).take(5).collect();
+        format!("{} {} {}", of(&task, "stat"), of(&task, "syscall").trim(), stack.join(" < "))
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 impl Daemon {
     /// Starts it with this configuration (TOML), on a port of its own, and waits until it is ready.
     ///
@@ -91,7 +103,7 @@ impl Daemon {
         let daemon = Self { pid: process.id(), process: Mutex::new(process), address, directory };
         until(DEADLINE, || match get(address, "/-/ready") {
             Ok(response) if response.status == 200 => Ok(()),
-            other => Err(format!("not ready: {other:?}\n{}", daemon.log())),
+            other => Err(format!("not ready: {other:?}\n{}\n{}", threads(daemon.pid), daemon.log())),
         });
         daemon
     }
