@@ -137,7 +137,8 @@ fn calls_are_counted_when_there_are_more_processes_than_slots() {
     }
     let after = daemon.fresh_metrics();
     let more = after.sum("monitor_syscalls_total", &labels) - before.sum("monitor_syscalls_total", &labels);
-    assert!(more >= 80.0 * 300.0, "{more}");
+    // Others on the machine count as well.
+    daemon.counted((more as u64).min(80 * 300), 80 * 300);
     let lost = after.find("monitor_lost_total", &[("signal", "process"), ("cause", "slots_full")]).unwrap();
     assert!(lost > 0.0, "80 processes have found 64 slots");
     assert_eq!(after.find("monitor_process_slots", &[("state", "capacity")]), Some(64.0));
