@@ -21,7 +21,7 @@ use rustix::{
 use serde_json::Value;
 
 /// The daemon.
-const MONITOR: &str = "/work/release/monitor";
+const MONITOR: &str = "/disk/release/monitor";
 
 fn main() -> ExitCode {
     if std::process::id() == 1 { first() } else { work() }
@@ -111,14 +111,14 @@ fn run(name: &str, program: &str, arguments: &[&str], slowness: &str) {
         .args(arguments)
         .stdin(File::open("/dev/null").expect("the null device"))
         .env_clear()
-        .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin:/work/bin")
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin:/disk/bin")
         .env("HOME", "/root")
         // Lets a stable compiler's test harness tell how long each test took.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("MONITOR_BIN", MONITOR)
         .env("TEST_SLOWNESS", slowness)
         .envs(env::var("RUST_BACKTRACE").map(|value| ("RUST_BACKTRACE", value)))
-        .current_dir("/work")
+        .current_dir("/disk")
         .status();
     let code = status.map_or(127, code);
     println!("@@vm exit {name} {code} {:.1}", begin.elapsed().as_secs_f64());

@@ -57,7 +57,7 @@ pub(super) fn disk() {
         }
         thread::sleep(Duration::from_millis(10));
     }
-    if let Err(error) = mount("/dev/vda", "/work", "ext4", MountFlags::empty(), None) {
+    if let Err(error) = mount("/dev/vda", "/disk", "ext4", MountFlags::empty(), None) {
         println!("@@vm error cannot mount the disk: {error}");
     }
 }

@@ -12,7 +12,7 @@ use aya::{
 };
 
 /// `monitor-ebpf/src/tiers.rs`, as the harness put it onto the disk.
-const OBJECT: &str = "/work/tiers.o";
+const OBJECT: &str = "/disk/tiers.o";
 
 /// How often each of the programs ran.
 fn runs(ebpf: &Ebpf) -> [u64; 3] {

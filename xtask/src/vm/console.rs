@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_a_mistake() {
-        assert_eq!(heard("@@vm error cannot mount /work: no such device\n").errors.len(), 1);
+        assert_eq!(heard("@@vm error cannot mount /disk: no such device\n").errors.len(), 1);
         assert_eq!(heard("@@vm up\n").errors, ["up"]);
     }
 }

@@ -24,7 +24,7 @@ const PROGRAMS: &[&str] = &["sh", "true", "timeout", "setpriv", "bpftool", "unsh
 const LARGE_PROGRAMS: &[&str] = &["promtool"];
 
 /// Where the disk is mounted: neither in a temporary directory nor hidden, which rules would mind.
-const DISK: &str = "/work";
+const DISK: &str = "/disk";
 
 /// What the tests were built to.
 #[derive(Debug)]

@@ -89,7 +89,7 @@ const MANY: &str = "many_cpus::";
 fn main_plan(filter: Option<&str>) -> String {
     let kernel = kernel_plan(filter);
     let filter = filter.unwrap_or_default();
-    format!("{kernel}guest /work/debug/deps/guest {TIMES} --test-threads=1 --skip {MANY} {filter}\n")
+    format!("{kernel}guest /disk/debug/deps/guest {TIMES} --test-threads=1 --skip {MANY} {filter}\n")
 }
 
 /// On arm64 this is all: what is done to a machine is about its kernel, and not about the processor.
@@ -97,11 +97,11 @@ fn kernel_plan(filter: Option<&str>) -> String {
     let mut tests = vec!["signals::"];
     tests.extend(DAEMON_TESTS);
     let tests = filter.map_or_else(|| tests.join(" "), str::to_owned);
-    format!("kernel /work/debug/deps/kernel {TIMES} --test-threads=3 {tests}\n")
+    format!("kernel /disk/debug/deps/kernel {TIMES} --test-threads=3 {tests}\n")
 }
 
 fn many_plan(_: Option<&str>) -> String {
-    format!("guest /work/debug/deps/guest {TIMES} --test-threads=1 {MANY}\n")
+    format!("guest /disk/debug/deps/guest {TIMES} --test-threads=1 {MANY}\n")
 }
 
 /// Runs the tests on these kernels and prints a table.
