@@ -131,6 +131,7 @@ impl ProcessTable {
             "code": exit.code(),
             "signal": exit.signal().map(signal_name),
             "core_dumped": exit.core_dumped(),
+            "recorded": exit.recorded,
             "max_resident_memory_bytes": exit.max_resident_bytes,
         })
     }
