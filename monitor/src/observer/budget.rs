@@ -23,8 +23,13 @@ pub(super) fn governor(config: &Config, kernel: Option<&KernelSide>) -> Option<G
     let runs = |signal: &str| kernel.is_some_and(|kernel| kernel.loaded.runs(signal));
     // The programs were told at the start whether it may come to that.
     let can_pace = kernel.is_some_and(|kernel| kernel.loaded.knobs.pacing != 0);
-    let possible =
-        |step: &Step| step.applies(config.syscalls.timing, runs) && (*step != Step::AdaptiveTiming || can_pace);
+    // Where bytes are read as a connection closes there is nothing to spare.
+    let by_call = kernel.is_some_and(|kernel| kernel.loaded.knobs.traffic_by_call != 0);
+    let possible = |step: &Step| match step {
+        Step::AdaptiveTiming if !can_pace => false,
+        Step::NoTcpTraffic if !by_call => false,
+        step => step.applies(config.syscalls.timing, runs),
+    };
     Some(Governor::new(limit, Step::ALL.into_iter().filter(possible).collect()))
 }
 
@@ -115,7 +120,9 @@ impl Observer {
         match step {
             Step::AdaptiveTiming => loaded.set_timing(configured),
             Step::SlowReading => Ok(()),
-            Step::NoTiming => loaded.set_timing(configured.max(Timing::Adaptive)),
+            // Back to the step before, where there was one.
+            Step::NoTiming if loaded.knobs.pacing != 0 => loaded.set_timing(configured.max(Timing::Adaptive)),
+            Step::NoTiming => loaded.set_timing(configured),
             Step::NoTcpTraffic => {
                 loaded.attach(programs::TCP_SEND)?;
                 loaded.attach(programs::TCP_RECEIVE)
