@@ -40,6 +40,8 @@ pub enum Kind {
     Exec = 6,
     /// [`crate::signals::exec::ExecLong`].
     ExecLong = 7,
+    /// [`crate::signals::activity::ActivityHead`] and what follows it, as long as it is.
+    Activity = 8,
 }
 
 impl Kind {
@@ -50,6 +52,7 @@ impl Kind {
             5 => Self::Exit,
             6 => Self::Exec,
             7 => Self::ExecLong,
+            8 => Self::Activity,
             _ => return None,
         })
     }

@@ -1,5 +1,6 @@
 //! One module a signal: the layouts that its kernel programs write and the daemon reads.
 
+pub mod activity;
 pub mod block_io;
 pub mod exec;
 pub mod process;

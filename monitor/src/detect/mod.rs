@@ -5,7 +5,9 @@
 
 mod context;
 mod engine;
+mod event;
 mod glob;
+pub mod lang;
 mod losses;
 mod paths;
 mod report;
@@ -15,6 +17,7 @@ mod suppress;
 
 pub use context::{Ancestor, Context, Recorded};
 pub use engine::{Engine, Finding};
+pub use event::{Event, What, World};
 pub use glob::{BadGlob, Glob};
 pub use losses::{LossCount, blinds};
 pub use report::{alert_of_exec, alert_of_observer};

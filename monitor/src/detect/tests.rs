@@ -28,7 +28,15 @@ fn exec(exe: &str) -> Exec {
         gid: 1000,
         egid: 1000,
         comm: name.bytes().take(15).collect(),
-        file: ExecFile { mode: 0o100_755, links: 1, owner: 0, inode: 42, device: 0x80_0001, magic: 0xef53 },
+        file: ExecFile {
+            mode: 0o100_755,
+            links: 1,
+            owner: 0,
+            inode: 42,
+            device: 0x80_0001,
+            magic: 0xef53,
+            ..ExecFile::default()
+        },
         ..Exec::default()
     }
 }

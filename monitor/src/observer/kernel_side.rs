@@ -83,7 +83,7 @@ impl Life {
         match Kind::from_number(header.kind)? {
             Kind::Fork => ForkRecord::read_from_prefix(record).ok().map(|(fork, _)| Self::Fork(fork)),
             Kind::Exit => ExitRecord::read_from_prefix(record).ok().map(|(exit, _)| Self::Exit(exit)),
-            Kind::Exec | Kind::ExecLong => None,
+            Kind::Exec | Kind::ExecLong | Kind::Activity => None,
         }
     }
 

@@ -23,7 +23,7 @@ pub use clock::{BootClock, NS_PER_TICK, boot_ns};
 pub use groups::{GroupId, GroupOptions, GroupRule, Groups};
 pub use metrics::{METRICS, signal_name};
 pub use per_process::{PER_PROCESS_METRICS, PerProcess};
-pub use process::{Comm, Credentials, Exit, Gauges, Image, Process};
+pub use process::{Comm, Connection, Credentials, Exit, Gauges, Image, Process};
 pub use query::{Query, Sort};
 pub use table::{Options, ProcessTable, Removal, Repair};
 pub use usage::Usage;

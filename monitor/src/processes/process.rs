@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::{Cgroup, GroupId, ProcessId, procfs::Snapshot, usage::Usage};
-use crate::signals::exec::Exec;
+use monitor_common::signals::exec::Stdio;
+
+use crate::signals::exec::{Exec, ExecFile, Written};
 
 /// Most argument bytes that the table keeps of one program; all of them, up to 32 KiB, are in the event of its exec.
 pub(super) const ARGS: usize = 4 << 10;
@@ -50,6 +52,21 @@ pub struct Credentials {
     pub egid: u32,
     /// User who logged in, if one did.
     pub loginuid: Option<u32>,
+    /// Saved user id; the effective one where it is not known.
+    pub suid: u32,
+    /// Effective capabilities (capabilities(7)), one bit each.
+    pub capabilities: u64,
+}
+
+/// An internet connection of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// When it was made, nanoseconds since boot.
+    pub time_ns: u64,
+    /// It was accepted, not made.
+    pub accepted: bool,
+    /// The other end.
+    pub peer: std::net::SocketAddr,
 }
 
 /// What a child shares with its parent until it executes something else.
@@ -68,6 +85,20 @@ pub struct Image {
     pub cwd: Box<[u8]>,
     /// Controlling terminal, such as `pts/0`; empty: none.
     pub tty: Box<[u8]>,
+    /// The name that was passed to execve; empty where the daemon did not see the exec.
+    pub filename: Box<[u8]>,
+    /// `filename` is a script that `exe` interprets.
+    pub script: bool,
+    /// The program's file, where the daemon saw the exec.
+    pub file: ExecFile,
+    /// Who last opened the program's file for writing, when that was shortly before the exec.
+    pub written: Option<Written>,
+    /// The exec gained privileges.
+    pub gained: bool,
+    /// Descriptors 0, 1 and 2 at the exec.
+    pub stdio: [Stdio; 3],
+    /// The variables of its environment that rules ask for, in their order.
+    pub env: Box<[(Vec<u8>, Vec<u8>)]>,
 }
 
 impl Image {
@@ -90,6 +121,13 @@ impl Image {
             args_cut: cut,
             cwd: exec.cwd.as_slice().into(),
             tty: exec.tty.as_slice().into(),
+            filename: exec.filename.as_slice().into(),
+            script: exec.script,
+            file: exec.file,
+            written: exec.written,
+            gained: exec.gained,
+            stdio: exec.stdio,
+            env: exec.env.as_slice().into(),
         }
     }
 
@@ -101,6 +139,7 @@ impl Image {
             args_cut: snapshot.args_cut,
             cwd: snapshot.cwd.as_slice().into(),
             tty: snapshot.stat.tty.as_slice().into(),
+            ..Self::default()
         }
     }
 
@@ -175,6 +214,12 @@ pub struct Process {
     pub comm: Comm,
     /// Who it acts as, at its exec or when last looked at.
     pub credentials: Credentials,
+    /// Session id (setsid(2)); 0: not known.
+    pub session: u32,
+    /// Process group id (setpgid(2)); 0: not known.
+    pub process_group: u32,
+    /// The last connection that it made or accepted, if the daemon saw one.
+    pub connection: Option<Connection>,
     /// Where it runs.
     pub cgroup: Arc<Cgroup>,
     /// The group it counts in.
@@ -232,6 +277,9 @@ impl Process {
             image: Arc::default(),
             comm: Comm::default(),
             credentials: Credentials::default(),
+            session: 0,
+            process_group: 0,
+            connection: None,
             cgroup: Arc::default(),
             group,
             kernel_thread: false,

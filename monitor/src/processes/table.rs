@@ -303,6 +303,8 @@ impl ProcessTable {
             gid: snapshot.status.gid,
             egid: snapshot.status.egid,
             loginuid: snapshot.loginuid,
+            suid: snapshot.status.euid,
+            capabilities: 0,
         };
         process.cgroup = self.cgroups.intern(&snapshot.cgroup);
         process.slow_ns = now_ns;

@@ -22,6 +22,21 @@ pub struct ExecFile {
     pub device: u32,
     /// Magic number of its file system (statfs(2)).
     pub magic: u64,
+    /// When its contents were last changed, nanoseconds since 1970.
+    pub modified_ns: u64,
+    /// When its inode was last changed, nanoseconds since 1970.
+    pub changed_ns: u64,
+    /// It lies on an overlay file system and belongs to the layer that is written to: it is not part of the image.
+    pub upper_layer: bool,
+}
+
+/// Who last opened a file for writing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Who.
+    pub by: ProcessKey,
+    /// When, nanoseconds since boot.
+    pub time_ns: u64,
 }
 
 /// A process replaced its program by another.
@@ -77,4 +92,14 @@ pub struct Exec {
     pub cgroup_id: u64,
     /// Tasks with the same value are in the same cgroups of every hierarchy.
     pub cgroup_set: u64,
+    /// Saved user id after the exec.
+    pub suid: u32,
+    /// Effective capabilities after the exec (capabilities(7)), one bit each.
+    pub capabilities: u64,
+    /// Session id (setsid(2)).
+    pub session: u32,
+    /// Process group id (setpgid(2)).
+    pub process_group: u32,
+    /// Who last opened the program's file for writing, when that was lately.
+    pub written: Option<Written>,
 }

@@ -1,6 +1,7 @@
 //! Every signal the daemon knows: one entry in [`SIGNALS`], one module beside this file, and files of the same name in
 //! `monitor-ebpf/src/signals/`, `monitor-common/src/signals/` and `tests/signals/`.
 
+pub mod activity;
 pub mod block_io;
 pub mod exec;
 pub mod host;

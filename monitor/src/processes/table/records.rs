@@ -57,8 +57,16 @@ impl ProcessTable {
         // Two rings: an older exec may come after a newer one was learned from /proc, but not after a newer record.
         process.image = Arc::new(Image::of_exec(exec));
         process.comm = exec.comm.as_slice().into();
-        process.credentials =
-            Credentials { uid: exec.uid, euid: exec.euid, gid: exec.gid, egid: exec.egid, loginuid: exec.loginuid };
+        process.credentials = Credentials {
+            uid: exec.uid,
+            euid: exec.euid,
+            gid: exec.gid,
+            egid: exec.egid,
+            loginuid: exec.loginuid,
+            suid: exec.suid,
+            capabilities: exec.capabilities,
+        };
+        (process.session, process.process_group) = (exec.session, exec.process_group);
         process.started_ns = exec.process.start_ns;
         process.exec_ns = Some(exec.time_ns);
         process.execs = process.execs.saturating_add(1);
@@ -159,9 +167,11 @@ impl ProcessTable {
         }
         let (image, cgroup) = (Arc::clone(&parent.image), Arc::clone(&parent.cgroup));
         let (credentials, kernel_thread) = (parent.credentials, parent.kernel_thread);
+        let (session, process_group) = (parent.session, parent.process_group);
         let Some(child) = self.entries.get_mut(&id) else { return };
         (child.image, child.cgroup) = (image, cgroup);
         (child.credentials, child.kernel_thread) = (credentials, kernel_thread);
+        (child.session, child.process_group) = (session, process_group);
         let seen_ns = child.seen_ns;
         self.regroup(id, seen_ns);
     }

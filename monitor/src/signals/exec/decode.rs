@@ -120,7 +120,9 @@ pub fn decode(record: &[u8]) -> Result<Exec, DecodeError> {
     let long = match Kind::from_number(head.header.kind) {
         Some(Kind::Exec) => false,
         Some(Kind::ExecLong) => true,
-        Some(Kind::Fork | Kind::Exit) | None => return Err(DecodeError::NotExec { kind: head.header.kind }),
+        Some(Kind::Fork | Kind::Exit | Kind::Activity) | None => {
+            return Err(DecodeError::NotExec { kind: head.header.kind });
+        }
     };
     let mut parts = Parts { record, at: size_of::<ExecHead>() };
     let exe = parts.next("exe", head.exe_length, PATH_ROOM)?;
@@ -163,11 +165,14 @@ pub fn decode(record: &[u8]) -> Result<Exec, DecodeError> {
             inode: head.inode,
             device: head.device,
             magic: head.magic,
+            ..ExecFile::default()
         },
         gained: head.per_clear != 0,
         stdio: head.stdio,
         cgroup_id: head.cgroup_id,
         cgroup_set: head.cgroup_set,
+        suid: head.euid,
+        ..Exec::default()
     })
 }
 

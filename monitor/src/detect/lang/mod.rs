@@ -1,0 +1,3 @@
+//! The rule language: Falco's, and what we add to it.
+
+pub mod ast;
