@@ -236,7 +236,7 @@ impl<'a> Expander<'a> {
         };
         // Looked at before they are copied: one condition may name the same list a million times.
         if into.len().saturating_add(list.len()) > MAX_RULE {
-            return self.grow(size, MAX_RULE, place);
+            return self.grow(size, MAX_RULE + 1, place);
         }
         into.extend(list.iter().cloned());
         Some(())
@@ -380,7 +380,7 @@ fn depth(expr: &Expr) -> usize {
 }
 
 /// All of them, without an `and` directly inside another.
-pub(super) fn and(parts: Vec<Expr>) -> Expr {
+pub(in crate::detect) fn and(parts: Vec<Expr>) -> Expr {
     let flat = parts.into_iter().flat_map(|part| match part {
         Expr::And(inner) => inner,
         other => vec![other],
@@ -389,7 +389,7 @@ pub(super) fn and(parts: Vec<Expr>) -> Expr {
 }
 
 /// One of them, without an `or` directly inside another.
-pub(super) fn or(parts: Vec<Expr>) -> Expr {
+pub(in crate::detect) fn or(parts: Vec<Expr>) -> Expr {
     let flat = parts.into_iter().flat_map(|part| match part {
         Expr::Or(inner) => inner,
         other => vec![other],
