@@ -16,7 +16,7 @@ pub struct Field {
     pub name: &'static str,
     /// The kernel's struct.
     pub container: &'static str,
-    /// The field, a path with dots; the first of these that exists.
+    /// The field, a path with dots; the first of these that exists. An empty one is what follows the struct.
     pub paths: &'static [&'static str],
 }
 
@@ -132,6 +132,9 @@ offsets! {
     inode_nlink = "inode" ["i_nlink"];
     inode_rdev = "inode" ["i_rdev"];
     inode_sb = "inode" ["i_sb"];
+    // A file of overlayfs: behind its inode comes the one in the layer that is written to, if it is there
+    // (`ovl_inode.__upperdentry`; overlayfs may be a module, whose types are elsewhere).
+    inode_end = "inode" [""];
     inode_mtime_sec = "inode" ["i_mtime_sec", "__i_mtime.tv_sec", "i_mtime.tv_sec"];
     inode_mtime_nsec = "inode" ["i_mtime_nsec", "__i_mtime.tv_nsec", "i_mtime.tv_nsec"];
     inode_ctime_sec = "inode" ["i_ctime_sec", "__i_ctime.tv_sec", "i_ctime.tv_sec"];

@@ -199,7 +199,11 @@ pub static SIGNALS: &[Signal] = &[
         name: "activity",
         summary: "What processes ask of the kernel that security rules look at: files, sockets, credentials and more.",
         // The programs behind the hook first: `sys_exit` finds them then. Nothing leaves before the daemon says what.
-        hooks: &[behind(programs::ACTIVITY_FILE_OPEN, Class::FileOpen, "files opened"), required(programs::SYS_EXIT)],
+        hooks: &[
+            behind(programs::ACTIVITY_FILE_OPEN, Class::FileOpen, "files opened"),
+            behind(programs::ACTIVITY_FILE_CHANGE, Class::FileChange, "names and attributes of files changed"),
+            required(programs::SYS_EXIT),
+        ],
         fields: &[
             "task_pid",
             "task_tgid",

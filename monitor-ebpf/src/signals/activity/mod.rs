@@ -7,6 +7,7 @@
 
 mod bulk;
 mod call;
+mod file_change;
 mod file_open;
 mod record;
 mod watch;
@@ -22,6 +23,8 @@ use monitor_common::{
 };
 
 use crate::{emit::lost, settings::activity_entry};
+
+pub(super) use file_open::written;
 
 /// What leaves the kernel. The daemon changes it while the programs run.
 #[map]
