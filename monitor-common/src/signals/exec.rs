@@ -6,6 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::{
     limits::{ARGS, ENVIRONMENT, NAME, PATH},
     record::{Header, ProcessKey},
+    signals::activity::Writer,
 };
 
 /// Room for the two paths and the name passed to execve, a power of two.
@@ -77,6 +78,12 @@ pub struct ExecHead {
     pub magic: u64,
     /// cgroup id on the v2 hierarchy.
     pub cgroup_id: u64,
+    /// When the contents of the program's file were last changed, seconds since 1970.
+    pub modified_s: u64,
+    /// When its inode was last changed.
+    pub changed_s: u64,
+    /// Who last opened it for writing.
+    pub writer: Writer,
     /// Address of `css_set`: tasks with the same one are in the same cgroups of every hierarchy.
     pub cgroup_set: u64,
     /// Real user id.
@@ -99,6 +106,14 @@ pub struct ExecHead {
     pub device: u32,
     /// `linux_binprm.per_clear`: not 0 when the exec gained privileges.
     pub per_clear: u32,
+    /// Nanoseconds of `modified_s`.
+    pub modified_ns: u32,
+    /// Nanoseconds of `changed_s`.
+    pub changed_ns: u32,
+    /// 1 when the program's file is on overlayfs, in the layer that is written to.
+    pub upper_layer: u32,
+    /// Always 0.
+    pub reserved: u32,
     /// 1 when the file named is a script that another program interprets.
     pub script: u32,
     /// Bytes of arguments there are, terminators included.

@@ -18,10 +18,13 @@ use monitor_common::{
     loss::Loss,
     offsets::MISSING,
     record::{Kind, ProcessKey, Ring},
-    signals::exec::{ExecHead, ExecLong, NAMES, PATH_ROOM, SHORT_ARGS, SHORT_ENVIRONMENT},
+    signals::{
+        activity::FileKey,
+        exec::{ExecHead, ExecLong, NAMES, PATH_ROOM, SHORT_ARGS, SHORT_ENVIRONMENT},
+    },
 };
 
-use super::syscalls;
+use super::{activity, syscalls};
 use crate::{
     emit,
     kernel::{
@@ -46,6 +49,9 @@ struct Scratch {
 
 #[map]
 static EXEC_SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// `OVERLAYFS_SUPER_MAGIC` (include/uapi/linux/magic.h).
+const OVERLAYFS: u64 = 0x794c_7630;
 
 /// Arguments and environment of a process: where they begin and how long they are.
 struct Strings {
@@ -218,6 +224,15 @@ unsafe fn what(head: *mut ExecHead, bprm: Object) {
         (*head).owner = inode.load(offset!(inode_uid));
         (*head).magic = superblock.load(offset!(sb_magic));
         (*head).device = superblock.load(offset!(sb_dev));
+        let (magic, inode_number, device) = ((*head).magic, (*head).inode, (*head).device);
+        (*head).modified_s = inode.load(offset!(inode_mtime_sec));
+        (*head).modified_ns = inode.load(offset!(inode_mtime_nsec));
+        (*head).changed_s = inode.load(offset!(inode_ctime_sec));
+        (*head).changed_ns = inode.load(offset!(inode_ctime_nsec));
+        let is_upper = magic == OVERLAYFS && inode.embedded(offset!(inode_end)).field::<u64>(0) != 0;
+        (*head).upper_layer = u32::from(is_upper);
+        (*head).reserved = 0;
+        (*head).writer = activity::written(FileKey { inode: inode_number, device, reserved: 0 });
         (*head).per_clear = bprm.load(offset!(bprm_per_clear));
         let (name, interpreter): (u64, u64) = (bprm.load(offset!(bprm_filename)), bprm.load(offset!(bprm_interp)));
         (*head).script = u32::from(name != interpreter);

@@ -164,8 +164,12 @@ impl Btf {
     }
 
     /// Offset in bytes of a field of a struct; `path` may lead through nested structs (`a.b.c`). Members of anonymous
-    /// structs and unions belong to the struct around them, as in C.
+    /// structs and unions belong to the struct around them, as in C. An empty `path` is what follows the struct: its size.
     pub fn field_offset(&self, container: &str, path: &str) -> Option<u64> {
+        if path.is_empty() {
+            // What other types refer to, for a struct is its size.
+            return self.itself(self.named(STRUCT, container)?).map(|container| u64::from(container.target));
+        }
         let names: Vec<&str> = path.split('.').collect();
         self.find(self.named(STRUCT, container)?, &names, DEPTH).map(|bits| bits / 8)
     }
@@ -254,6 +258,7 @@ mod tests {
         // Through an anonymous union inside a nested struct.
         assert_eq!(btf.field_offset("sock", "__sk_common.skc_daddr"), Some(0));
         assert_eq!(btf.field_offset("sock", "__sk_common.skc_rcv_saddr"), Some(4));
+        assert_eq!(btf.field_offset("list_head", ""), Some(16), "its size");
         assert_eq!(btf.field_offset("task_struct", "no_such_field"), None);
         assert_eq!(btf.field_offset("no_such_struct", "a"), None);
     }
