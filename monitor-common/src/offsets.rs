@@ -9,6 +9,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// The offset of a field that this kernel does not have.
 pub const MISSING: u64 = u64::MAX;
 
+/// The path that stands for a struct's own size. No field can be called so.
+pub const SIZE: &str = "sizeof";
+
 /// A line of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
@@ -16,7 +19,7 @@ pub struct Field {
     pub name: &'static str,
     /// The kernel's struct.
     pub container: &'static str,
-    /// The field, a path with dots; the first of these that exists.
+    /// The field, a path with dots; the first of these that exists. [`SIZE`]: where the struct ends.
     pub paths: &'static [&'static str],
 }
 
@@ -96,13 +99,20 @@ offsets! {
     signal_ioac_read = "signal_struct" ["ioac.read_bytes"];
     signal_ioac_write = "signal_struct" ["ioac.write_bytes"];
     signal_tty = "signal_struct" ["tty"];
+    // Process group and session, by the numbers of `enum pid_type`.
+    signal_pids = "signal_struct" ["pids"];
+    // The first number is the one in the first pid namespace.
+    pid_numbers = "pid" ["numbers"];
+    upid_nr = "upid" ["nr"];
     tty_name = "tty_struct" ["name"];
 
     // Credentials and control groups.
     cred_uid = "cred" ["uid"];
     cred_euid = "cred" ["euid"];
+    cred_suid = "cred" ["suid"];
     cred_gid = "cred" ["gid"];
     cred_egid = "cred" ["egid"];
+    cred_cap_effective = "cred" ["cap_effective"];
     css_set_dfl_cgrp = "css_set" ["dfl_cgrp"];
     cgroup_kn = "cgroup" ["kn"];
     kernfs_node_id = "kernfs_node" ["id"];
@@ -128,6 +138,12 @@ offsets! {
     inode_nlink = "inode" ["i_nlink"];
     inode_rdev = "inode" ["i_rdev"];
     inode_sb = "inode" ["i_sb"];
+    inode_mtime_sec = "inode" ["i_mtime_sec", "__i_mtime.tv_sec", "i_mtime.tv_sec"];
+    inode_mtime_nsec = "inode" ["i_mtime_nsec", "__i_mtime.tv_nsec", "i_mtime.tv_nsec"];
+    inode_ctime_sec = "inode" ["i_ctime_sec", "__i_ctime.tv_sec", "i_ctime.tv_sec"];
+    inode_ctime_nsec = "inode" ["i_ctime_nsec", "__i_ctime.tv_nsec", "i_ctime.tv_nsec"];
+    // What overlayfs, whose types are a module's and in another file, puts behind its inode: `__upperdentry`.
+    inode_end = "inode" ["sizeof"];
     sb_dev = "super_block" ["s_dev"];
     sb_magic = "super_block" ["s_magic"];
     dentry_parent = "dentry" ["d_parent"];
@@ -151,6 +167,10 @@ offsets! {
     sock_dport = "sock" ["__sk_common.skc_dport"];
     sock_daddr = "sock" ["__sk_common.skc_daddr"];
     sock_v6_daddr = "sock" ["__sk_common.skc_v6_daddr"];
+    sock_rcv_saddr = "sock" ["__sk_common.skc_rcv_saddr"];
+    sock_v6_rcv_saddr = "sock" ["__sk_common.skc_v6_rcv_saddr"];
+    sock_type = "sock" ["sk_type"];
+    sock_peer_pid = "sock" ["sk_peer_pid"];
     sock_err = "sock" ["sk_err"];
     sock_protocol = "sock" ["sk_protocol"];
     tcp_bytes_sent = "tcp_sock" ["bytes_sent"];

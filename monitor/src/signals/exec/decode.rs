@@ -165,13 +165,18 @@ pub fn decode(record: &[u8]) -> Result<Exec, DecodeError> {
             inode: head.inode,
             device: head.device,
             magic: head.magic,
-            ..ExecFile::default()
+            modified_ns: head.modified_ns,
+            changed_ns: head.changed_ns,
+            upper_layer: head.upper_layer != 0,
         },
         gained: head.per_clear != 0,
         stdio: head.stdio,
         cgroup_id: head.cgroup_id,
         cgroup_set: head.cgroup_set,
-        suid: head.euid,
+        suid: head.suid,
+        capabilities: head.cap_effective,
+        session: head.session,
+        process_group: head.process_group,
         ..Exec::default()
     })
 }
