@@ -6,10 +6,10 @@ use super::{read::Object, socket};
 use crate::settings::offset;
 
 const S_IFMT: u16 = 0o170_000;
-const S_IFIFO: u16 = 0o010_000;
+pub(crate) const S_IFIFO: u16 = 0o010_000;
 const S_IFCHR: u16 = 0o020_000;
 const S_IFREG: u16 = 0o100_000;
-const S_IFSOCK: u16 = 0o140_000;
+pub(crate) const S_IFSOCK: u16 = 0o140_000;
 
 /// `OVERLAYFS_SUPER_MAGIC` (include/uapi/linux/magic.h).
 pub(crate) const OVERLAY: u64 = 0x794c_7630;
@@ -107,4 +107,16 @@ fn time_ns(seconds: u64, nanoseconds: u32) -> u64 {
 #[inline(always)]
 pub(crate) fn is_upper_layer(inode: Object) -> bool {
     inode.pointer(offset!(inode_end)) != Object::NONE
+}
+
+/// `S_IFREG` and its kin.
+#[inline(always)]
+pub(crate) fn kind(inode: Object) -> u16 {
+    inode.field::<u16>(offset!(inode_mode)) & S_IFMT
+}
+
+/// Inode number of an open file.
+#[inline(always)]
+pub(crate) fn inode_number(file: Object) -> u64 {
+    file.pointer(offset!(file_inode)).field(offset!(inode_ino))
 }

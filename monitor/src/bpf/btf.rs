@@ -2,7 +2,7 @@
 //! and with how many arguments. (aya loads programs with it but does not tell where fields are.) The format:
 //! <https://docs.kernel.org/bpf/btf.html>.
 
-use monitor_common::offsets::SIZE;
+use monitor_common::offsets::{Field, SIZE};
 
 use std::{collections::HashMap, fs, io, path::Path};
 
@@ -165,6 +165,12 @@ impl Btf {
         None
     }
 
+    /// Offset in bytes of an entry of the table of offsets.
+    pub fn find_field(&self, field: &Field) -> Option<u64> {
+        let names = || field.paths.iter();
+        field.container.split('|').find_map(|container| names().find_map(|path| self.field_offset(container, path)))
+    }
+
     /// Offset in bytes of a field of a struct; `path` may lead through nested structs (`a.b.c`). Members of anonymous
     /// structs and unions belong to the struct around them, as in C. [`SIZE`] is the struct's own size.
     pub fn field_offset(&self, container: &str, path: &str) -> Option<u64> {
@@ -263,6 +269,8 @@ mod tests {
         assert_eq!(btf.field_offset("no_such_struct", "a"), None);
         assert_eq!(btf.field_offset("list_head", SIZE), Some(16));
         assert_eq!(btf.field_offset("no_such_struct", SIZE), None);
+        let either = Field { name: "", container: "no_such_struct|list_head", paths: &["no_such_field", "prev"] };
+        assert_eq!(btf.find_field(&either), Some(8));
     }
 
     #[test]
