@@ -25,7 +25,6 @@ pub struct Head {
     pub hash: Digest,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
 fn text<S: Serializer>(hash: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(hash)
 }

@@ -6,6 +6,7 @@
 //! *acknowledged* when it is on disk, by the policy of [`Sync`].
 
 mod head;
+mod inventory;
 mod lines;
 mod log;
 mod prune;
@@ -20,6 +21,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use head::Head;
+pub use inventory::{rule_files, text_hash};
 pub use record::{Digest, Record, Seal, read_key};
 pub use recover::{Found, Missing, Torn};
 pub use segment::read as read_segments;

@@ -171,6 +171,11 @@ impl Trail {
         self.send(Kind::Alert, Body::Shared(event.json.clone()), event.severity >= Severity::High, None);
     }
 
+    /// A security event that tells of lost records.
+    pub fn loss(&self, event: &Published) {
+        self.send(Kind::Loss, Body::Shared(event.json.clone()), true, None);
+    }
+
     /// Records something that must be safe before it is done. None: it is not, within `patience`.
     pub fn acknowledged(&self, kind: Kind, body: &Value, patience: Duration) -> Option<Head> {
         let (to, answer) = sync_channel(1);
