@@ -103,6 +103,8 @@ offsets! {
     cred_euid = "cred" ["euid"];
     cred_gid = "cred" ["gid"];
     cred_egid = "cred" ["egid"];
+    cred_suid = "cred" ["suid"];
+    cred_cap_effective = "cred" ["cap_effective"];
     css_set_dfl_cgrp = "css_set" ["dfl_cgrp"];
     cgroup_kn = "cgroup" ["kn"];
     kernfs_node_id = "kernfs_node" ["id"];
@@ -122,22 +124,32 @@ offsets! {
     file_path_mnt = "file" ["f_path.mnt"];
     file_path_dentry = "file" ["f_path.dentry"];
     file_private = "file" ["private_data"];
+    file_mode = "file" ["f_mode"];
+    file_flags = "file" ["f_flags"];
     inode_mode = "inode" ["i_mode"];
     inode_uid = "inode" ["i_uid"];
     inode_ino = "inode" ["i_ino"];
     inode_nlink = "inode" ["i_nlink"];
     inode_rdev = "inode" ["i_rdev"];
     inode_sb = "inode" ["i_sb"];
+    inode_mtime_sec = "inode" ["i_mtime_sec", "__i_mtime.tv_sec", "i_mtime.tv_sec"];
+    inode_mtime_nsec = "inode" ["i_mtime_nsec", "__i_mtime.tv_nsec", "i_mtime.tv_nsec"];
+    inode_ctime_sec = "inode" ["i_ctime_sec", "__i_ctime.tv_sec", "i_ctime.tv_sec"];
+    inode_ctime_nsec = "inode" ["i_ctime_nsec", "__i_ctime.tv_nsec", "i_ctime.tv_nsec"];
     sb_dev = "super_block" ["s_dev"];
     sb_magic = "super_block" ["s_magic"];
     dentry_parent = "dentry" ["d_parent"];
     dentry_name = "dentry" ["d_name.name"];
+    dentry_name_length = "dentry" ["d_name.len"];
+    dentry_inode = "dentry" ["d_inode"];
     vfsmount_root = "vfsmount" ["mnt_root"];
     mount_mnt = "mount" ["mnt"];
     mount_parent = "mount" ["mnt_parent"];
     mount_mountpoint = "mount" ["mnt_mountpoint"];
     fs_pwd_mnt = "fs_struct" ["pwd.mnt"];
     fs_pwd_dentry = "fs_struct" ["pwd.dentry"];
+    fs_root_mnt = "fs_struct" ["root.mnt"];
+    fs_root_dentry = "fs_struct" ["root.dentry"];
     files_fdt = "files_struct" ["fdt"];
     fdtable_fd = "fdtable" ["fd"];
     fdtable_max = "fdtable" ["max_fds"];
@@ -171,6 +183,19 @@ offsets! {
 
     // Registers at a system call.
     regs_orig_ax = "pt_regs" ["orig_ax", "syscallno"];
+    // x86: arguments of a native call, then what only a 32-bit one uses.
+    regs_di = "pt_regs" ["di"];
+    regs_si = "pt_regs" ["si"];
+    regs_dx = "pt_regs" ["dx"];
+    regs_r10 = "pt_regs" ["r10"];
+    regs_r8 = "pt_regs" ["r8"];
+    regs_r9 = "pt_regs" ["r9"];
+    regs_bx = "pt_regs" ["bx"];
+    regs_cx = "pt_regs" ["cx"];
+    regs_bp = "pt_regs" ["bp"];
+    // arm64: all registers; the first holds the result by now, so what it held before is kept apart.
+    regs_array = "pt_regs" ["regs"];
+    regs_orig_x0 = "pt_regs" ["orig_x0"];
 }
 
 #[cfg(test)]

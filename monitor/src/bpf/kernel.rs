@@ -47,13 +47,18 @@ impl Kernel {
 
     /// Why a hook cannot be used; `None`: it can be tried.
     pub fn refusal(&self, hook: &str) -> Option<String> {
-        if self.disabled.iter().any(|name| name == hook) {
-            return Some("off by kernel.disable_hooks".to_owned());
+        if let Some(reason) = self.disabled(hook) {
+            return Some(reason);
         }
         if let Some((_, reason)) = self.refused.iter().find(|(name, _)| *name == hook) {
             return Some(reason.clone());
         }
         self.btf.tracepoint_arguments(hook).is_none().then(|| format!("this kernel has no tracepoint {hook}"))
+    }
+
+    /// Why a hook, or a program behind one, is not to be used: the configuration says so.
+    pub fn disabled(&self, name: &str) -> Option<String> {
+        self.disabled.iter().any(|other| other == name).then(|| "off by kernel.disable_hooks".to_owned())
     }
 
     /// Which of these entries of the offset table this kernel has no field for, as `struct.field`.

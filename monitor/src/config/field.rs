@@ -5,6 +5,7 @@ use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use monitor_common::signals::activity::Act;
 use toml::de::DeValue;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -70,6 +71,10 @@ pub enum Item {
     Glob,
     /// A name of letters, digits, `_`, `-` and `.`.
     Word,
+    /// A kind of activity.
+    Act,
+    /// An absolute path, of a directory with a slash at its end.
+    Place,
 }
 
 /// A value before its type is known.
@@ -170,6 +175,10 @@ impl Field {
                     .to_owned()
             }
             Self::Names(_, Item::Glob) => "a list of names, where * stands for anything".to_owned(),
+            Self::Names(_, Item::Act) => format!("a list of {}", acts().collect::<Vec<_>>().join(", ")),
+            Self::Names(_, Item::Place) => {
+                "a list of absolute paths, those of directories with a slash at the end".to_owned()
+            }
             Self::Names(_, Item::Word) => "a list of names made of letters, digits, dots, _ and -".to_owned(),
             Self::LogFormat(_) => one_of::<LogFormat>(),
             Self::KernelLevel(_) => one_of::<KernelLevel>(),
@@ -194,6 +203,11 @@ fn sizes(limits: &RangeInclusive<u64>) -> String {
     format!("{} to {}", units::format_size(*limits.start()), units::format_size(*limits.end()))
 }
 
+/// Names of the kinds of activity that can be chosen.
+fn acts() -> impl Iterator<Item = &'static str> {
+    Act::ALL.iter().filter(|act| **act != Act::Throttle).map(|act| act.name())
+}
+
 impl Item {
     fn check(self, entry: &str) -> Result<(), Wrong> {
         if entry.is_empty() {
@@ -205,7 +219,11 @@ impl Item {
         let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         match self {
             Self::Word if !entry.chars().all(word) => Err("a name is made of letters, digits, dots, _ and -".into()),
-            Self::Glob | Self::Word => Ok(()),
+            Self::Act if !acts().any(|act| act == entry) => {
+                Err(format!("{} is no kind of activity{}", quoted(entry), suggestion(nearest(entry, acts()))).into())
+            }
+            Self::Place if !entry.starts_with('/') => Err("a path begins with a slash".into()),
+            Self::Glob | Self::Word | Self::Act | Self::Place => Ok(()),
         }
     }
 }

@@ -78,6 +78,7 @@ pub const TABLES: &[(&str, &str)] = &[
     ("kernel", "The kernel programs."),
     ("signals", "Which signals are collected."),
     ("syscalls", "How system calls are observed."),
+    ("activity", "What processes ask of the kernel that security rules look at. Rules say themselves what they need."),
     ("budget", "What the daemon may cost."),
     ("host", "The numbers of the whole machine."),
     ("events", "Where security events go, beside the HTTP API."),
@@ -181,7 +182,9 @@ pub static KEYS: &[Key] = &[
     key!(kernel.security_ring: Ring(128 * KIB..=GIB), Restart, r#""32MiB""#,
         "Memory between the kernel and the daemon for what security rules need. The largest record takes 72 KiB."),
     key!(kernel.telemetry_ring: Ring(64 * KIB..=GIB), Restart, r#""16MiB""#,
-        "Memory between the kernel and the daemon for everything else."),
+        "Memory between the kernel and the daemon for births and deaths of processes."),
+    key!(kernel.bulk_ring: Ring(64 * KIB..=GIB), Restart, r#""8MiB""#,
+        "Memory between the kernel and the daemon for activities that anybody can cause by the million, such as opening files."),
 
     key!(signals.syscalls: Switch, Restart, "false",
         "System calls: count, latency and errors."),
@@ -196,6 +199,13 @@ pub static KEYS: &[Key] = &[
 
     key!(syscalls.timing: Timing, Restart, r#""adaptive""#,
         "How many system calls are timed: every one (full); the first 64 of each thread in each 64 ms and the first of each family, then a random one in 16, which stands for the others (adaptive); none (counts). All are counted with their errors, but those that never return, such as exit, are not where none is timed."),
+
+    key!(activity.kinds: Names(Item::Act), Live, r#"["mount", "ptrace"]"#,
+        "Kinds of activity that are observed in any case, not only where rules need them. Each is logged at level debug (monitor::observer)."),
+    key!(activity.watch: Names(Item::Place), Live, r#"["/etc/shadow", "/etc/cron.d/"]"#,
+        "Files, and directories with everything below them, of which each opening and change is observed. A path that ends with a slash is a directory."),
+    key!(activity.bulk_rate: Count(0..=10_000_000), Live, "10000",
+        "Activities of kinds that anybody can cause by the million (files opened and changed where nothing is watched, sockets) that one control group may send in a second; 0 for no limit. Above it they are only counted, and an event tells of it."),
 
     key!(budget.cpu: Share, Live, r#""1%""#,
         "CPU time that the daemon may cost, its kernel programs included, as a share of one CPU. Above it detail is given up step by step, and taken back later; what security rules need is never given up. Kernel programs are measured with CAP_SYS_ADMIN only. Where there was no budget at the start, timing only some system calls is left out of the steps."),

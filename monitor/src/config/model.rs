@@ -28,6 +28,8 @@ pub struct Config {
     pub signals: Signals,
     /// How system calls are observed.
     pub syscalls: Syscalls,
+    /// What processes ask of the kernel that security rules look at.
+    pub activity: Activity,
     /// What the daemon may cost.
     pub budget: Budget,
     /// The numbers of the whole machine.
@@ -156,6 +158,8 @@ pub struct Kernel {
     pub security_ring: u64,
     /// Bytes of the telemetry ring: a power of two and so a multiple of the page size.
     pub telemetry_ring: u64,
+    /// Bytes of the bulk ring: a power of two and so a multiple of the page size.
+    pub bulk_ring: u64,
 }
 
 impl Default for Kernel {
@@ -165,6 +169,7 @@ impl Default for Kernel {
             disable_hooks: Vec::new(),
             security_ring: u64::from(limits::SECURITY_RING),
             telemetry_ring: u64::from(limits::TELEMETRY_RING),
+            bulk_ring: u64::from(limits::BULK_RING),
         }
     }
 }
@@ -195,6 +200,23 @@ impl Default for Signals {
 pub struct Syscalls {
     /// How many of them are timed.
     pub timing: Timing,
+}
+
+/// `[activity]`: what processes ask of the kernel that security rules look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Activity {
+    /// Names of kinds that are observed beside those that rules need.
+    pub kinds: Vec<String>,
+    /// Absolute paths that are watched beside those that rules need; one of a directory ends with a slash.
+    pub watch: Vec<String>,
+    /// Records of bulk kinds that one control group may send in a second; 0: no limit.
+    pub bulk_rate: u32,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self { kinds: Vec::new(), watch: Vec::new(), bulk_rate: limits::BULK_RATE }
+    }
 }
 
 /// `[budget]`: what the daemon may cost.

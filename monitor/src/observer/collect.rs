@@ -9,7 +9,7 @@ use crate::{
     budget, detect, events, health, http,
     metrics::{Families, Kind, Metric, Snapshot},
     processes,
-    signals::{SIGNALS, block_io, host, syscalls, tcp},
+    signals::{SIGNALS, activity, block_io, host, syscalls, tcp},
 };
 
 static LOST: Metric = Metric {
@@ -82,7 +82,7 @@ pub fn metrics() -> Vec<(&'static str, Vec<&'static Metric>)> {
             [processes::PER_PROCESS_METRICS, per_process::METRICS].concat(),
         ),
         ("Host", host::METRICS.to_vec()),
-        ("Security events", [detect::METRICS, events::METRICS].concat()),
+        ("Security events", [detect::METRICS, events::METRICS, activity::METRICS].concat()),
         ("Audit trail", audit::METRICS.to_vec()),
         ("The daemon itself", [METRICS, health::METRICS, budget::METRICS, http::METRICS].concat()),
     ]
@@ -102,6 +102,9 @@ impl Observer {
             }
             if let Some(block_io) = &mut kernel.block_io {
                 block_io.collect(groups, &mut families);
+            }
+            if let Some(activity) = &kernel.activity {
+                activity.collect(&mut families);
             }
             of_kernel(kernel, &mut families);
         } else {

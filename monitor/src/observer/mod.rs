@@ -3,6 +3,7 @@
 
 mod budget;
 mod collect;
+mod happened;
 mod kernel_side;
 mod per_process;
 mod publish;
@@ -33,12 +34,13 @@ use crate::{
     http::ProcessQuery,
     metrics::Snapshot,
     processes::{GroupOptions, GroupRule, Groups, Options, PerProcess, ProcessTable},
-    signals::host::Host,
+    signals::{activity::Selection, host::Host},
     sys,
 };
 
 pub use collect::metrics;
-pub use kernel_side::KernelSide;
+pub use happened::Happened;
+pub use kernel_side::{Batch, KernelSide};
 
 /// Between two slices of /proc.
 const SLICES: Duration = Duration::from_millis(10);
@@ -178,10 +180,15 @@ impl Observer {
     fn round(&mut self) -> usize {
         self.heartbeat.store(since_boot(), Ordering::Relaxed);
         let Some(kernel) = &mut self.kernel else { return 0 };
-        let batch = kernel.drain(Pace::BATCH, &mut self.table);
-        let taken = batch.records;
-        for exec in batch.execs {
-            self.judge(&exec);
+        let Batch { taken, happened } = kernel.drain(Pace::BATCH);
+        for record in happened {
+            // The table is as it was at that moment: rules are asked before anything later changes it.
+            record.apply(&mut self.table);
+            match record {
+                Happened::Exec(exec) => self.judge(&exec),
+                Happened::Activity(activity) => debug!(?activity, "activity"),
+                Happened::Fork(_) | Happened::Exit(_) => {}
+            }
         }
         self.table.settle();
         if self.kernel.as_ref().is_some_and(KernelSide::crowded) {
@@ -272,6 +279,9 @@ impl Observer {
                 self.table.set_per_process(per_process_options(&config));
                 self.engine.tune(&rules);
                 self.set_budget(&config);
+                if let Some(kernel) = &mut self.kernel {
+                    kernel.select(Selection::of_config(&config.activity), config.activity.bulk_rate);
+                }
                 self.config = config;
                 info!("works by the new configuration");
                 let _ = to.send(());

@@ -212,9 +212,14 @@ fn wanted(block: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
         .collect()
 }
 
-/// Puts the components together. `anonymous`: the file has no link, so that a lone `memfd:NAME` is the name of a memfd
+/// Puts the components of a path together that the kernel programs walked. `anonymous`: the file has no link, so that a lone `memfd:NAME` is the name of a memfd
 /// (in which NAME may contain slashes) and no file in the root directory.
-fn path(field: &'static str, names: &[u8], cut: u32, anonymous: bool) -> Result<Vec<u8>, DecodeError> {
+pub(in crate::signals) fn path(
+    field: &'static str,
+    names: &[u8],
+    cut: u32,
+    anonymous: bool,
+) -> Result<Vec<u8>, DecodeError> {
     if !names.is_empty() && names.last() != Some(&0) {
         return Err(DecodeError::Unterminated { field });
     }
