@@ -24,3 +24,6 @@ mod value;
 
 pub use rules::Rules;
 pub use session::{Memory, Session};
+
+#[cfg(test)]
+mod tests;

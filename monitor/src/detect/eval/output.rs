@@ -94,7 +94,18 @@ pub fn shown(session: &mut Session<'_, '_>, slot: usize) -> String {
         }
         session.values.write(&session.values.list[index], &mut text);
     }
-    lossy(&text).into_owned()
+    let text = lossy(&text);
+    if !text.contains(char::is_control) {
+        return text.into_owned();
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for letter in text.chars() {
+        match letter {
+            letter if letter.is_control() => escaped.extend(letter.escape_default()),
+            letter => escaped.push(letter),
+        }
+    }
+    escaped
 }
 
 fn push_text(parts: &mut Vec<Part>, text: &str) {
@@ -138,5 +149,5 @@ fn field(text: &str, place: &Place) -> Option<(Field, usize)> {
         argument = Some(inside[..end].to_owned());
         length += end + 2;
     }
-    Some((Field { name: name.to_owned(), argument, transformers: Vec::new(), place: place.clone() }, length))
+    Some((Field { name: name.to_owned(), argument, transformers: Vec::new(), parts: Vec::new(), place: place.clone() }, length))
 }

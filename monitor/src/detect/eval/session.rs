@@ -59,6 +59,7 @@ impl<'a, 'm> Session<'a, 'm> {
         let Some(slot) = self.rules.slots.list.get(at) else { return 0..0 };
         let start;
         match slot.upon {
+            None if slot.joined.is_some() => start = self.join(at),
             None => {
                 start = self.values.list.len();
                 (slot.definition.extract)(&self.facts, slot.argument(), &mut self.values);
@@ -77,6 +78,35 @@ impl<'a, 'm> Session<'a, 'm> {
             *taken = (self.memory.event, start as u32, end as u32);
         }
         start..end
+    }
+
+    /// Puts the parts of a slot together. Returns where its value is; without one part it has none.
+    fn join(&mut self, at: usize) -> usize {
+        let rules = self.rules;
+        let joined = rules.slots.list.get(at).and_then(|slot| slot.joined.as_ref());
+        let Some(joined) = joined else { return self.values.list.len() };
+        // All parts first: taking a value may put something into the buffer.
+        for slot in joined.parts.iter().flatten() {
+            if self.slot(*slot).is_empty() {
+                return self.values.list.len();
+            }
+        }
+        let from = self.values.text.len();
+        for (index, part) in joined.parts.iter().enumerate() {
+            if index > 0 {
+                self.values.text.extend_from_slice(joined.between.as_bytes());
+            }
+            match part {
+                Err(text) => self.values.text.extend_from_slice(text.as_bytes()),
+                Ok(slot) => {
+                    let first = self.slot(*slot).start;
+                    let value = self.values.list[first];
+                    self.values.append(value);
+                }
+            }
+        }
+        self.values.made_from(from);
+        self.values.list.len() - 1
     }
 
     /// Whether only the first of its values is shown: of the names of an event that is the usual one.

@@ -4,7 +4,7 @@ use super::args;
 use super::fields::{self, Argument, Brackets, Definition, Several};
 use super::transform::{NAMES, Transformer};
 use super::value::Type;
-use crate::detect::lang::ast::Field;
+use crate::detect::lang::ast::{Field, Operand};
 
 /// What is in brackets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -22,6 +22,8 @@ pub struct Slot {
     inside: Inside,
     /// The slot whose values are transformed, and how.
     pub upon: Option<(usize, Transformer)>,
+    /// What is put together to one text.
+    pub joined: Option<Joined>,
     /// The type of its values.
     pub kind: Type,
     /// As it is written.
@@ -31,6 +33,18 @@ pub struct Slot {
 }
 
 impl Slot {
+    fn new(definition: &'static Definition, inside: Inside) -> Self {
+        Self {
+            definition,
+            text: written(definition, &inside),
+            inside,
+            upon: None,
+            joined: None,
+            kind: definition.kind,
+            cost: definition.cost.into(),
+        }
+    }
+
     /// What is in brackets.
     pub fn argument(&self) -> Argument<'_> {
         match &self.inside {
@@ -51,6 +65,26 @@ impl Slot {
     }
 }
 
+/// Texts and fields that are put together to one text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// What stands between them.
+    pub between: String,
+    /// The slots of fields, and texts.
+    pub parts: Vec<Result<usize, String>>,
+}
+
+/// What puts fields together is none itself.
+static JOINED: Definition = Definition {
+    name: "concat",
+    kind: Type::Text,
+    brackets: Brackets::Never,
+    several: Several::Any,
+    cost: 50,
+    unknown: false,
+    extract: |_, _, _| {},
+};
+
 /// All slots of a set of rules.
 #[derive(Clone, Debug, Default)]
 pub struct Slots {
@@ -64,15 +98,12 @@ impl Slots {
     /// # Errors
     /// What is wrong with it.
     pub fn intern(&mut self, field: &Field) -> Result<usize, String> {
-        let (definition, inside) = resolve(field)?;
-        let mut at = self.place(Slot {
-            definition,
-            text: written(definition, &inside),
-            inside,
-            upon: None,
-            kind: definition.kind,
-            cost: definition.cost.into(),
-        });
+        let mut at = if field.parts.is_empty() {
+            let (definition, inside) = resolve(field)?;
+            self.place(Slot::new(definition, inside))
+        } else {
+            self.join(field)?
+        };
         for name in &field.transformers {
             let Some(transformer) = Transformer::find(name) else {
                 let known: Vec<&str> = NAMES.iter().map(|(name, _)| *name).collect();
@@ -84,23 +115,44 @@ impl Slots {
                 return Err(format!("`{name}` takes text, and {} is a {}", below.text, below.kind.name()));
             };
             let (text, cost) = (format!("{name}({})", below.text), below.cost + 20);
-            let inside = below.inside.clone();
-            at = self.place(Slot { definition, inside, upon: Some((at, transformer)), kind, text, cost });
+            let (definition, inside) = (below.definition, below.inside.clone());
+            at = self.place(Slot { definition, inside, upon: Some((at, transformer)), joined: None, kind, text, cost });
         }
         Ok(at)
+    }
+
+    /// `concat` and `join`; of the latter the first part stands between the others.
+    fn join(&mut self, field: &Field) -> Result<usize, String> {
+        let mut slot = Slot::new(&JOINED, Inside::Nothing);
+        let mut parts = field.parts.as_slice();
+        let mut between = String::new();
+        if field.name == "join" {
+            let [Operand::Text(text, _), rest @ ..] = parts else {
+                return Err("`join` takes first the text that stands between the others".to_owned());
+            };
+            (between, parts) = (text.clone(), rest);
+        }
+        let parts = parts.iter().map(|part| match part {
+            Operand::Text(text, _) => Ok(Err(text.clone())),
+            Operand::Field(field) => self.intern(field).map(Ok),
+        });
+        let parts = parts.collect::<Result<Vec<_>, String>>()?;
+        slot.cost += parts.iter().flatten().map(|at| self.list[*at].cost).sum::<u32>();
+        slot.text = field.to_string();
+        slot.joined = Some(Joined { between, parts });
+        Ok(self.place(slot))
     }
 
     /// The raw twin of an argument.
     pub fn raw(&mut self, at: usize) -> usize {
         let Some(definition) = fields::find("evt.rawarg") else { return at };
-        let inside = self.list[at].inside.clone();
-        let (text, kind) = (written(definition, &inside), definition.kind);
-        self.place(Slot { definition, inside, upon: None, kind, text, cost: definition.cost.into() })
+        self.place(Slot::new(definition, self.list[at].inside.clone()))
     }
 
     fn place(&mut self, slot: Slot) -> usize {
         let same = |known: &Slot| {
-            (known.definition.name, &known.inside, known.upon) == (slot.definition.name, &slot.inside, slot.upon)
+            (known.definition.name, &known.inside, known.upon, &known.joined)
+                == (slot.definition.name, &slot.inside, slot.upon, &slot.joined)
         };
         self.list.iter().position(same).unwrap_or_else(|| {
             self.list.push(slot);

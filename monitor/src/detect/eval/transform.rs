@@ -67,14 +67,7 @@ impl Transformer {
             });
         }
         let start = values.text.len();
-        match value {
-            Value::Bytes(bytes) => values.text.extend_from_slice(bytes),
-            Value::Made { start, length } => {
-                let (start, end) = (start as usize, start as usize + length as usize);
-                values.text.extend_from_within(start..end.min(values.text.len()));
-            }
-            Value::Number(_) | Value::Bool(_) | Value::Ip(_) => return,
-        }
+        values.append(value);
         let copy = &mut values.text[start..];
         match self {
             Self::Lower => copy.make_ascii_lowercase(),

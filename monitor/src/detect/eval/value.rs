@@ -115,6 +115,21 @@ impl<'a> Values<'a> {
         }
     }
 
+    /// Appends the value to the buffer, as people read it.
+    pub fn append(&mut self, value: Value<'a>) {
+        match value {
+            Value::Made { start, length } => {
+                let (start, end) = (start as usize, start as usize + length as usize);
+                self.text.extend_from_within(start..end.min(self.text.len()));
+            }
+            value => {
+                let mut text = std::mem::take(&mut self.text);
+                self.write(&value, &mut text);
+                self.text = text;
+            }
+        }
+    }
+
     /// Appends the value as people read it.
     pub fn write(&self, value: &Value<'a>, out: &mut Vec<u8>) {
         use std::io::Write;
