@@ -5,6 +5,7 @@
 
 mod context;
 mod engine;
+pub mod eval;
 mod event;
 mod glob;
 pub mod lang;
