@@ -50,7 +50,6 @@ struct Scratch {
 #[map]
 static EXEC_SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
-
 /// Arguments and environment of a process: where they begin and how long they are.
 struct Strings {
     args: u64,

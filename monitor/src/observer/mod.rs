@@ -7,6 +7,7 @@ mod happened;
 mod kernel_side;
 mod per_process;
 mod publish;
+mod world;
 
 use std::{
     path::Path,
