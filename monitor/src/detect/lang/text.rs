@@ -28,7 +28,7 @@ impl<'a> Page<'a> {
         Place { file: self.file.clone(), line: mark.line, column: mark.column }
     }
 
-    fn from_character(&self, index: usize) -> &'a str {
+    fn starting_at(&self, index: usize) -> &'a str {
         let start = self.checkpoints.get(index / CHECKPOINT).copied().unwrap_or(self.text.len());
         let rest = self.text.get(start..).unwrap_or_default();
         match rest.char_indices().nth(index % CHECKPOINT) {
@@ -71,7 +71,7 @@ impl Text {
     /// A scalar of the file.
     pub(in crate::detect) fn of_scalar(page: &Page<'_>, value: &str, written: &Written) -> Self {
         let mut text = Self::at(value, page.place(written.mark));
-        let mut source = Source { rest: page.from_character(written.index), mark: written.mark };
+        let mut source = Source { rest: page.starting_at(written.index), mark: written.mark };
         match written.style {
             ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => {
                 source.next();

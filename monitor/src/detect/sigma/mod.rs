@@ -8,6 +8,7 @@ mod document;
 mod encode;
 mod fields;
 mod logsource;
+mod pattern;
 mod rule;
 mod selection;
 mod value;

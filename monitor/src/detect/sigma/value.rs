@@ -1,12 +1,13 @@
 //! One value of a Sigma selection as a comparison.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use rsigma_parser::{Modifier, SigmaString, SigmaValue, SpecialChar, StringPart};
 
 use super::encode;
 use super::fields::{self, Known, Type};
 use super::logsource::Category;
+use super::pattern::{Shape, glob, network_of, simplified};
 use crate::detect::lang::ast::{Check, Expr, Field, Operand, Operator, Place};
 use crate::detect::lang::expand::{and, or};
 
@@ -16,15 +17,6 @@ pub(super) struct Asked<'a> {
     pub(super) field: &'a Known,
     pub(super) modifiers: &'a [Modifier],
     pub(super) place: Place,
-}
-
-/// Where in the field's text a value has to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
-    Whole,
-    Contains,
-    Starts,
-    Ends,
 }
 
 type Result<T> = std::result::Result<T, String>;
@@ -330,67 +322,6 @@ fn truth(value: &SigmaValue) -> Option<bool> {
         },
         SigmaValue::Integer(_) | SigmaValue::Float(_) | SigmaValue::Null => None,
     }
-}
-
-/// `10.` is `10.0.0.0/8`.
-fn network_of(prefix: &str) -> Option<String> {
-    let numbers: Vec<u8> =
-        prefix.strip_suffix('.')?.split('.').map(|number| number.parse().ok()).collect::<Option<_>>()?;
-    if numbers.len() > 3 {
-        return None;
-    }
-    let mut octets = [0; 4];
-    octets[..numbers.len()].copy_from_slice(&numbers);
-    Some(format!("{}/{}", Ipv4Addr::from(octets), numbers.len() * 8))
-}
-
-/// Wildcards at the ends as a shape: `*text*` is `contains`.
-fn simplified(shape: Shape, parts: &[StringPart]) -> (Shape, Vec<StringPart>) {
-    let is_any = |part: Option<&StringPart>| matches!(part, Some(StringPart::Special(SpecialChar::WildcardMulti)));
-    let (mut open_start, mut open_end) =
-        (matches!(shape, Shape::Contains | Shape::Ends), matches!(shape, Shape::Contains | Shape::Starts));
-    let mut rest = parts;
-    while is_any(rest.first()) {
-        open_start = true;
-        rest = &rest[1..];
-    }
-    while is_any(rest.last()) {
-        open_end = true;
-        rest = &rest[..rest.len() - 1];
-    }
-    let shape = match (open_start, open_end) {
-        (false, false) => Shape::Whole,
-        (false, true) => Shape::Starts,
-        (true, false) => Shape::Ends,
-        (true, true) => Shape::Contains,
-    };
-    (shape, rest.to_vec())
-}
-
-/// The pattern for `glob`, with its own special characters escaped.
-fn glob(shape: Shape, parts: &[StringPart]) -> String {
-    let mut pattern = String::new();
-    if matches!(shape, Shape::Contains | Shape::Ends) {
-        pattern.push('*');
-    }
-    for part in parts {
-        match part {
-            StringPart::Special(SpecialChar::WildcardMulti) => pattern.push('*'),
-            StringPart::Special(SpecialChar::WildcardSingle) => pattern.push('?'),
-            StringPart::Plain(text) => {
-                for character in text.chars() {
-                    if matches!(character, '*' | '?' | '[' | ']' | '\\') {
-                        pattern.push('\\');
-                    }
-                    pattern.push(character);
-                }
-            }
-        }
-    }
-    if matches!(shape, Shape::Contains | Shape::Starts) {
-        pattern.push('*');
-    }
-    pattern
 }
 
 /// All of the values or one of them.
