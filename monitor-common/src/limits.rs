@@ -37,7 +37,7 @@ pub const SYSCALL_ERRORS: u32 = 32_768;
 pub const TCP_ACCEPTS: u32 = 8_192;
 
 /// Bytes of the ring that carries what security rules need. Nothing else may fill it. A record is as long as what it
-/// tells, about 1 KiB with most environments: room for eight thousand execs. Only what is longer than 4 KiB of arguments
+/// tells, about 1 KiB with most environments: room for seven thousand execs. Only what is longer than 4 KiB of arguments
 /// or 16 KiB of environment takes 68 KiB. The ring counts twice in the daemon's resident memory, because it is mapped
 /// twice, end to end.
 pub const SECURITY_RING: u32 = 8 << 20;

@@ -165,25 +165,22 @@ pub fn decode(record: &[u8]) -> Result<Exec, DecodeError> {
             inode: head.inode,
             device: head.device,
             magic: head.magic,
-            modified_ns: nanoseconds(head.modified_s, head.modified_ns),
-            changed_ns: nanoseconds(head.changed_s, head.changed_ns),
+            modified_ns: head.modified_ns,
+            changed_ns: head.changed_ns,
             upper_layer: head.upper_layer != 0,
         },
         gained: head.per_clear != 0,
         stdio: head.stdio,
         cgroup_id: head.cgroup_id,
         cgroup_set: head.cgroup_set,
-        suid: head.euid,
         written: (head.writer.process.tgid != 0)
             .then_some(Written { by: head.writer.process, time_ns: head.writer.time_ns }),
+        suid: head.suid,
+        capabilities: head.cap_effective,
+        session: head.session,
+        process_group: head.process_group,
         ..Exec::default()
     })
-}
-
-/// A time of a file; before 1970 it is 1970.
-fn nanoseconds(seconds: u64, nanoseconds: u32) -> u64 {
-    let seconds = if seconds > i64::MAX as u64 { 0 } else { seconds };
-    seconds.saturating_mul(1_000_000_000).saturating_add(u64::from(nanoseconds))
 }
 
 fn copied<'a>(
