@@ -34,8 +34,7 @@ impl Kernel {
         let types = Btf::read(btf).map_err(|source| BpfError::NoBtf { path: path(), source })?;
         let aya = aya::Btf::parse_file(btf, aya::Endianness::default())
             .map_err(|source| BpfError::BadBtf { path: path(), source })?;
-        let offsets =
-            Offsets::resolve(|field| types.find_field(field));
+        let offsets = Offsets::resolve(|field| types.find_field(field));
         let cpus = aya::util::nr_cpus().map_or(1, |cpus| u32::try_from(cpus).unwrap_or(1));
         Ok(Self { offsets, btf: types, aya, cpus, disabled: disabled.to_vec(), refused: Vec::new() })
     }

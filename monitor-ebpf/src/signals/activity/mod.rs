@@ -7,8 +7,16 @@
 
 mod bulk;
 mod call;
+mod credentials;
+mod descriptor;
 mod file_open;
+mod kernel;
+mod memory;
+mod namespace;
+mod network;
+mod process;
 mod record;
+mod uring;
 mod watch;
 
 use aya_ebpf::{
