@@ -111,8 +111,7 @@ impl Asked {
             let low = 0;
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | low;
             // SAFETY: new memory.
-            let memory =
-                unsafe { libc::mmap(ptr::null_mut(), ROOM, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+            let memory = unsafe { libc::mmap(ptr::null_mut(), ROOM, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
             assert_ne!(memory, libc::MAP_FAILED);
             self.memory = memory as usize;
         }
@@ -205,9 +204,8 @@ impl Ring {
         let map = |size: u32, offset: i64| {
             let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_POPULATE);
             // SAFETY: new memory, of the ring just made.
-            let memory = unsafe {
-                libc::mmap(ptr::null_mut(), size as usize, protection, flags, descriptor as i32, offset)
-            };
+            let memory =
+                unsafe { libc::mmap(ptr::null_mut(), size as usize, protection, flags, descriptor as i32, offset) };
             assert_ne!(memory, libc::MAP_FAILED, "map a ring");
             memory as usize
         };

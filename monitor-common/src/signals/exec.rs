@@ -6,6 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::{
     limits::{ARGS, ENVIRONMENT, NAME, PATH},
     record::{Header, ProcessKey},
+    signals::activity::Writer,
 };
 
 /// Room for the two paths and the name passed to execve, a power of two.
@@ -93,6 +94,8 @@ pub struct ExecHead {
     pub magic: u64,
     /// cgroup id on the v2 hierarchy.
     pub cgroup_id: u64,
+    /// Who last opened it for writing.
+    pub writer: Writer,
     /// Address of `css_set`: tasks with the same one are in the same cgroups of every hierarchy.
     pub cgroup_set: u64,
     /// `cred.cap_effective`, after the exec.

@@ -18,10 +18,13 @@ use monitor_common::{
     loss::Loss,
     offsets::MISSING,
     record::{Kind, ProcessKey, Ring},
-    signals::exec::{ExecHead, ExecLong, NAMES, PATH_ROOM, SHORT_ARGS, SHORT_ENVIRONMENT},
+    signals::{
+        activity::FileKey,
+        exec::{ExecHead, ExecLong, NAMES, PATH_ROOM, SHORT_ARGS, SHORT_ENVIRONMENT},
+    },
 };
 
-use super::syscalls;
+use super::{activity, syscalls};
 use crate::{
     emit,
     kernel::{
@@ -226,6 +229,8 @@ unsafe fn what(head: *mut ExecHead, bprm: Object) {
         (*head).magic = magic;
         (*head).upper_layer = u32::from(magic == file::OVERLAY && file::is_upper_layer(inode));
         (*head).device = superblock.load(offset!(sb_dev));
+        let (inode_number, device) = ((*head).inode, (*head).device);
+        (*head).writer = activity::written(FileKey { inode: inode_number, device, reserved: 0 });
         (*head).per_clear = bprm.load(offset!(bprm_per_clear));
         let (name, interpreter): (u64, u64) = (bprm.load(offset!(bprm_filename)), bprm.load(offset!(bprm_interp)));
         (*head).script = u32::from(name != interpreter);

@@ -24,7 +24,7 @@ use serde::Serialize;
 use tracing::{debug, warn};
 use zerocopy::IntoBytes as _;
 
-use super::{Attach, BpfError, OBJECT, Program, kernel::Kernel, maps};
+use super::{Attach, BpfError, OBJECT, Program, kernel::Kernel, maps, programs};
 use crate::signals::{Need, SIGNALS, Signal, Timing, activity::table::activity_table, syscalls::table::call_table};
 
 /// What the kernel programs are loaded with.
@@ -133,9 +133,20 @@ impl Loaded {
         self.signals.iter().any(|report| report.signal == signal && !matches!(report.state, SignalState::Off(_)))
     }
 
+    /// Why the program on `sys_exit` was refused although the hook is there. On some machines no program may have both
+    /// functions of its own and tail calls (arm64 before Linux 6.0): system calls must not be lost over that.
+    fn refuses_tail_calls(&self) -> Option<String> {
+        let report = self.signals.iter().find(|report| report.signal == ACTIVITY)?;
+        let hook = report.hooks.iter().find(|hook| hook.program == programs::SYS_EXIT.name)?;
+        match (&hook.state, self.attached.get(hook.program)) {
+            (HookState::Failed(reason), Some(Err(_))) => Some(reason.clone()),
+            _ => None,
+        }
+    }
+
     /// The classes of activities whose programs run.
     pub fn classes(&self) -> Vec<Class> {
-        let runs = self.runs("activity");
+        let runs = self.runs(ACTIVITY);
         let classes = SIGNALS.iter().flat_map(|signal| signal.hooks).filter_map(|hook| match hook.need {
             Need::TailCall(class, _) if matches!(self.attached.get(hook.program.name), Some(Ok(_))) => Some(class),
             _ => None,
@@ -176,6 +187,9 @@ impl Loaded {
     }
 }
 
+/// The signal whose programs are behind tail calls.
+const ACTIVITY: &str = "activity";
+
 /// Hooks whose presence decides what the programs on other hooks do.
 const DECIDING: [&str; 3] = ["sock_send_length", "sock_recv_length", "block_io_start"];
 
@@ -185,6 +199,17 @@ const DECIDING: [&str; 3] = ["sock_send_length", "sock_recv_length", "block_io_s
 /// Only when nothing can be loaded at all; a hook that fails is in the report.
 pub fn load(kernel: &mut Kernel, settings: &Settings) -> Result<Loaded, BpfError> {
     let loaded = load_once(kernel, settings)?;
+    if let Some(reason) = loaded.refuses_tail_calls() {
+        warn!(reason, "the kernel refuses the program on sys_exit with tail calls; loading again without activities");
+        drop(loaded);
+        let mut rest = settings.clone();
+        rest.signals.retain(|signal| *signal != ACTIVITY);
+        let mut loaded = load(kernel, &rest)?;
+        if let Some(report) = loaded.signals.iter_mut().find(|report| report.signal == ACTIVITY) {
+            report.state = SignalState::Off(format!("sys_exit: {reason}"));
+        }
+        return Ok(loaded);
+    }
     // That a hook is there does not mean that its program is let in; and the others have been told already that it works.
     let refused: Vec<(&'static str, String)> = loaded
         .signals
@@ -318,7 +343,7 @@ fn knobs(kernel: &Kernel, settings: &Settings, shards: u32) -> Knobs {
         bulk_wake: u64::from(settings.bulk_ring / 2),
         pacing: u64::from(settings.timing == Timing::Adaptive || settings.may_shed),
         pace_shift: pace_shift(),
-        signals: [("syscalls", SIGNAL_SYSCALLS), ("tcp", SIGNAL_TCP), ("activity", SIGNAL_ACTIVITY)]
+        signals: [("syscalls", SIGNAL_SYSCALLS), ("tcp", SIGNAL_TCP), (ACTIVITY, SIGNAL_ACTIVITY)]
             .into_iter()
             .filter(|(signal, _)| wanted(signal))
             .fold(0, |bits, (_, bit)| bits | bit),

@@ -123,6 +123,15 @@ impl KernelSide {
         }
     }
 
+    /// Looks again what files the watched paths are.
+    pub fn rewatch(&mut self) {
+        if let Some(activity) = &mut self.activity
+            && let Err(error) = activity.selector.refresh()
+        {
+            warn!(%error, "what is watched cannot be changed");
+        }
+    }
+
     /// Becomes readable when a ring is half full, or has what rules may alert of.
     pub(super) fn waker(&self) -> Option<Waker> {
         let watch = |drain: &Drain| -> std::io::Result<AsyncFd<OwnedFd>> {

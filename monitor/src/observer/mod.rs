@@ -54,6 +54,8 @@ const REFRESH: Duration = Duration::from_secs(5);
 const EXPIRE: Duration = Duration::from_secs(1);
 const REBALANCE: Duration = Duration::from_secs(10);
 const RESCAN: Duration = Duration::from_secs(60);
+/// Between two looks at what files the watched paths are.
+const REWATCH: Duration = Duration::from_secs(10);
 
 /// What others ask of the pipeline.
 pub enum Query {
@@ -102,6 +104,7 @@ struct Due {
     expire: Instant,
     rebalance: Instant,
     rescan: Instant,
+    rewatch: Instant,
     host: Instant,
 }
 
@@ -130,6 +133,7 @@ impl Observer {
             expire: now,
             rebalance: now + EXPIRE,
             rescan: now + RESCAN,
+            rewatch: now + REWATCH,
             host: now,
         };
         let host = config.signals.host.then(Host::new);
@@ -229,6 +233,11 @@ impl Observer {
             }
             // After a storm of processes the memory of those that are forgotten is scattered.
             sys::trim_heap();
+        }
+        if due(&mut self.due.rewatch, REWATCH)
+            && let Some(kernel) = &mut self.kernel
+        {
+            kernel.rewatch();
         }
         if let Some(host) = &mut self.host
             && due(&mut self.due.host, self.config.host.interval)

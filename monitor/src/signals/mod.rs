@@ -212,6 +212,8 @@ pub static SIGNALS: &[Signal] = &[
             // One or the other: the tracepoint was renamed.
             Hook { program: programs::ACTIVITY_RING_REQUEST, need: Need::InPlaceOf("io_uring_submit_sqe") },
             Hook { program: programs::ACTIVITY_RING_ENTRY, need: Need::InPlaceOf("io_uring_submit_req") },
+            behind(programs::ACTIVITY_FILE_CHANGE, Class::FileChange, "names and attributes of files changed"),
+            required(programs::SYS_EXIT),
         ],
         fields: &[
             "task_pid",

@@ -4,17 +4,14 @@
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use monitor_common::record::Ring;
 
-use super::{
-    call::Call,
-    record::{Memory, Record},
-};
+use super::{call::Call, record::Record};
 use crate::kernel::task;
 
 /// `sys_exit(struct pt_regs *regs, long ret)`, reached from there.
 #[btf_tracepoint(function = "sys_exit")]
 fn activity_credentials(ctx: BtfTracePointContext) -> i32 {
     let call = Call::read(&ctx);
-    if let Some(record) = Record::begin_in(Memory::Call, task::current(), &call, call.entry().act) {
+    if let Some(record) = Record::begin_as(task::current(), &call, call.entry().act) {
         record.finish(Ring::Security);
     }
     0

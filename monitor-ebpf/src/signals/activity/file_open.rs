@@ -136,10 +136,18 @@ fn failed(ctx: &BtfTracePointContext, select: &Select) {
     record.path(Part::Base, place);
     let length = record.name(Part::Name, name);
     let wanted = if writes { WATCH_WRITE } else { WATCH_READ };
-    let watched = (watch::directory(select, place) | watch::last_component(record, length)) & wanted != 0;
+    let watched = (watch::directory(select, place) | watch::last_component(select, record, length)) & wanted != 0;
     if let Some(ring) = ring(select, scope, watched) {
         record.finish(ring);
     }
+}
+
+/// Who last opened this file for writing; all zero when nobody did lately.
+#[inline(always)]
+pub(in crate::signals) fn written(file: FileKey) -> Writer {
+    // SAFETY: what is freed meanwhile is another file's entry: a wrong answer, which takes a file's inode number to be given
+    // out anew within the moment.
+    unsafe { WRITTEN.get(&file) }.copied().unwrap_or_default()
 }
 
 /// Which ring carries the record; none when it is not wanted, or when there have been too many.

@@ -8,7 +8,7 @@ use monitor_common::{
 
 use super::{
     call::Call,
-    record::{Memory, Place, Record},
+    record::{Place, Record},
 };
 use crate::{
     kernel::{file, task},
@@ -42,7 +42,7 @@ fn activity_kernel(ctx: BtfTracePointContext) -> i32 {
     } else if entry.act == Act::IoUring as u8 {
         call.args[2] = ring_flags(call.args[1]);
     }
-    let Some(record) = Record::begin_in(Memory::Call, task, &call, entry.act) else { return 0 };
+    let Some(record) = Record::begin_as(task, &call, entry.act) else { return 0 };
     // A file that is told by its descriptor, without a name.
     if entry.name >> 4 != 0 {
         let file = file::of_task(task, call.args[0] as u32);

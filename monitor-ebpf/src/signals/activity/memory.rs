@@ -10,7 +10,7 @@ use monitor_common::{
 use super::{
     ACTIVITY_SELECT, bulk,
     call::Call,
-    record::{Memory, Place, Record},
+    record::{Place, Record},
 };
 use crate::{
     kernel::{file, read::Object, task},
@@ -49,7 +49,7 @@ fn activity_memory(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn finish(call: &Call, task: Object, act: u8, file: Object, ring: Ring) {
-    let Some(record) = Record::begin_in(Memory::Call, task, call, act) else { return };
+    let Some(record) = Record::begin_as(task, call, act) else { return };
     if file != Object::NONE {
         record.file(file.pointer(offset!(file_inode)), file);
         record.path(Part::Object, Place::of_file(file));

@@ -9,6 +9,7 @@ mod bulk;
 mod call;
 mod credentials;
 mod descriptor;
+mod file_change;
 mod file_open;
 mod kernel;
 mod memory;
@@ -30,6 +31,8 @@ use monitor_common::{
 };
 
 use crate::{emit::lost, settings::activity_entry};
+
+pub(super) use file_open::written;
 
 /// What leaves the kernel. The daemon changes it while the programs run.
 #[map]

@@ -8,7 +8,7 @@ use monitor_common::{
 
 use super::{
     call::Call,
-    record::{Memory, Place, Record},
+    record::{Place, Record},
 };
 use crate::{
     kernel::{file, pid, read::Object, task},
@@ -35,7 +35,7 @@ fn activity_namespace(ctx: BtfTracePointContext) -> i32 {
         unshare(task, &mut call);
         return 0;
     }
-    let Some(record) = Record::begin_in(Memory::Call, task, &call, entry.act) else { return 0 };
+    let Some(record) = Record::begin_as(task, &call, entry.act) else { return 0 };
     let file = if entry.act == Act::Setns as u8 {
         file::of_task(task, call.args[0] as u32)
     } else if entry.act == Act::Mount as u8 && call.result > 0 {

@@ -8,11 +8,7 @@ use monitor_common::{
     signals::activity::{Act, BEHIND_POINTER, Part, SEVERAL, SocketObject},
 };
 
-use super::{
-    ACTIVITY_SELECT, bulk,
-    call::Call,
-    record::{Memory, Record},
-};
+use super::{ACTIVITY_SELECT, bulk, call::Call, record::Record};
 use crate::kernel::{
     file,
     read::Object,
@@ -58,7 +54,7 @@ fn activity_network(ctx: BtfTracePointContext) -> i32 {
     } else {
         return 0;
     };
-    let Some(record) = Record::begin_in(Memory::Call, task, &call, act) else { return 0 };
+    let Some(record) = Record::begin_as(task, &call, act) else { return 0 };
     // SAFETY: the head of a record in the making.
     unsafe {
         let to = &raw mut (*record.head()).socket;

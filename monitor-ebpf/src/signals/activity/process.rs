@@ -10,7 +10,7 @@ use monitor_common::{
 use super::{
     ACTIVITY_SELECT, bulk,
     call::Call,
-    record::{Memory, Place, Record},
+    record::{Place, Record},
 };
 use crate::{
     kernel::{file, pid, read::Object, socket, task},
@@ -51,7 +51,7 @@ fn activity_process(ctx: BtfTracePointContext) -> i32 {
         None
     };
     let Some(ring) = ring else { return 0 };
-    let Some(record) = Record::begin_in(Memory::Call, task, &call, act) else { return 0 };
+    let Some(record) = Record::begin_as(task, &call, act) else { return 0 };
     // Who lets itself be traced passes no number.
     if other != Object::NONE && !(act == Act::Ptrace as u8 && asked == PTRACE_TRACEME) {
         record.target(task::process(other));

@@ -35,9 +35,9 @@ use crate::{
 /// Bytes for a record and what is noted beside it: a power of two, so that a mask shows the verifier that a length is
 /// within.
 const SCRATCH: usize = 16 << 10;
-const TAIL: usize = SCRATCH - size_of::<ActivityHead>() - size_of::<[u32; PARTS]>() - 4;
+const TAIL: usize = SCRATCH - size_of::<ActivityHead>() - size_of::<[u32; PARTS]>() - size_of::<[u32; 3]>();
 /// Where a part begins: below this.
-const AT: usize = 8 << 10;
+pub(super) const AT: usize = 8 << 10;
 
 const _: () = assert!(PARTS_ROOM < AT && AT + PATH + NAME <= TAIL && size_of::<Scratch>() == SCRATCH);
 const _: () = assert!(AT.is_power_of_two() && size_of::<ActivityHead>().is_multiple_of(8));
@@ -48,7 +48,8 @@ struct Scratch {
     tail: [u8; TAIL],
     /// Not 0: the part with this index is not whole.
     cut: [u32; PARTS],
-    reserved: u32,
+    /// Numbers that the verifier is to forget.
+    forgotten: [u32; 3],
 }
 
 #[map]
@@ -96,10 +97,7 @@ impl Place {
     /// absolute one, else that of descriptor `directory`, or the working directory.
     #[inline(always)]
     pub(super) fn of_directory(task: Object, directory: i32, name: u64) -> Self {
-        let mut first = [0_u8; 2];
-        // SAFETY: a local of two bytes: one character and the byte that ends a string.
-        unsafe { bpf_probe_read_user_str(first.as_mut_ptr().cast(), 2, name as *const _) };
-        Self::below(task, directory, first[0])
+        Self::below(task, directory, first_byte(name))
     }
 
     /// The same of the kernel's copy of a name.
@@ -121,6 +119,15 @@ impl Place {
     }
 }
 
+/// The first byte of the string at `name` in user memory; 0 when it is empty or cannot be read.
+#[inline(always)]
+pub(super) fn first_byte(name: u64) -> u8 {
+    let mut first = [0_u8; 2];
+    // SAFETY: a local of two bytes: one character and the byte that ends a string.
+    unsafe { bpf_probe_read_user_str(first.as_mut_ptr().cast(), 2, name as *const _) };
+    first[0]
+}
+
 /// A record in the making. Its parts have to be written in the order of [`Part`]; each may be left out.
 #[derive(Clone, Copy)]
 pub(super) struct Record {
@@ -131,10 +138,16 @@ impl Record {
     /// Fills in who did what.
     #[inline(always)]
     pub(super) fn begin(task: Object, call: &Call, act: Act) -> Option<Self> {
-        Self::begin_in(Memory::Call, task, call, act as u8)
+        Self::begin_as(task, call, act as u8)
     }
 
-    /// The same where the kind is a number of [`Act`], in memory that is said.
+    /// The same for the kind with this number.
+    #[inline(always)]
+    pub(super) fn begin_as(task: Object, call: &Call, act: u8) -> Option<Self> {
+        Self::begin_in(Memory::Call, task, call, act)
+    }
+
+    /// The same in memory that is said.
     #[inline(always)]
     pub(super) fn begin_in(memory: Memory, task: Object, call: &Call, act: u8) -> Option<Self> {
         let scratch = ACTIVITY_SCRATCH.get_ptr_mut(memory as u32)?;
@@ -289,6 +302,18 @@ impl Record {
     pub(super) fn tail(self) -> *mut u8 {
         // SAFETY: a map value.
         unsafe { (&raw mut (*self.scratch).tail).cast::<u8>() }
+    }
+
+    /// The same numbers, of which the verifier knows nothing any more.
+    #[inline(always)]
+    pub(super) fn forget(self, one: u32, other: u32) -> (u32, u32) {
+        // SAFETY: map values.
+        unsafe {
+            let at = &raw mut (*self.scratch).forgotten;
+            ptr::write_volatile(&raw mut (*at)[0], one);
+            ptr::write_volatile(&raw mut (*at)[1], other);
+            (ptr::read_volatile(&raw const (*at)[0]), ptr::read_volatile(&raw const (*at)[1]))
+        }
     }
 
     /// Hands the record over.

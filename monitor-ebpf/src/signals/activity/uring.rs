@@ -5,7 +5,7 @@
 //! is told and what the kernel uses. Nothing has been opened or connected yet, so there is no object and no result. The
 //! process is the one whose thread submits: with a polling thread (SQPOLL) that is a thread of the owner's process.
 
-use aya_ebpf::{helpers::generated::bpf_probe_read_user, macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use monitor_common::{
     offsets::MISSING,
     record::Ring,
@@ -139,7 +139,7 @@ impl Given {
         let place = Place::of_kernel_name(task, self.0, self.1);
         record.path(base, place);
         let length = record.kernel_name(name, self.1);
-        watch::directory(select, place) | watch::last_component(record, length)
+        watch::directory(select, place) | watch::last_component(select, record, length)
     }
 }
 

@@ -1,13 +1,17 @@
 //! What is watched: files by inode and by name, and directories with everything in them. Each answer is the bits of
 //! `WATCH_READ` and `WATCH_WRITE`; 0: it is not watched.
 
-use aya_ebpf::{helpers::generated::bpf_probe_read_kernel_str, macros::map, maps::HashMap};
+use aya_ebpf::{
+    helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str},
+    macros::map,
+    maps::HashMap,
+};
 use monitor_common::{
     limits,
     signals::activity::{FileKey, NameKey, Select, WATCHED_NAME},
 };
 
-use super::record::{Place, Record};
+use super::record::{AT, Place, Record};
 use crate::{kernel::read::Object, settings::offset};
 
 #[map]
@@ -100,40 +104,34 @@ fn above(place: Place) -> u32 {
 /// Is the last component of the name that was just written to `record`, `length` bytes that end where its parts end now,
 /// watched?
 #[inline(always)]
-pub(super) fn last_component(record: Record, length: u32) -> u32 {
-    let tail = record.tail();
-    let end = record.used();
-    let mut key = NameKey::default();
-    let mut kept = 0_usize;
-    let mut step = 0;
-    // From the end to the slash before it. What is kept of the name is turned round afterwards by its length.
-    while step < limits::NAME {
-        step += 1;
-        if step as u32 > length {
-            break;
-        }
-        // SAFETY: inside the record's tail, as the mask shows.
-        let byte = unsafe { *tail.add(end.wrapping_sub(step) & (limits::NAME * 32 - 1)) };
-        if byte == b'/' {
-            if kept != 0 {
-                break;
-            }
-            continue;
-        }
-        kept += 1;
-    }
-    if kept == 0 {
+pub(super) fn last_component(select: &Select, record: Record, length: u32) -> u32 {
+    if select.names == 0 {
         return 0;
     }
-    let begin = end.wrapping_sub(step - 1);
-    let mut index = 0;
-    while index < WATCHED_NAME {
-        if index < kept {
-            // SAFETY: as above.
-            key.first[index] = unsafe { *tail.add(begin.wrapping_add(index) & (limits::NAME * 32 - 1)) };
+    let tail = record.tail();
+    let end = record.used();
+    let mut kept = 0;
+    let mut step = 0;
+    // From the end to the slash before it; slashes at the end are not part of it.
+    while step < limits::NAME as u32 && step < length {
+        step += 1;
+        // SAFETY: inside the record's tail, as the mask shows.
+        let byte = unsafe { *tail.add(end.wrapping_sub(step as usize) & (AT - 1)) };
+        if byte != b'/' {
+            kept += 1;
+        } else if kept != 0 {
+            step -= 1;
+            break;
         }
-        index += 1;
     }
-    key.length = kept as u32;
+    // Read back from memory they are any numbers to the verifier, which would follow each length else.
+    let (kept, step) = record.forget(kept, step);
+    let mut key = NameKey { length: kept, ..NameKey::default() };
+    let first = if kept < WATCHED_NAME as u32 { kept } else { WATCHED_NAME as u32 };
+    // SAFETY: room for as many bytes, and inside the record's tail.
+    unsafe {
+        let from = tail.add(end.wrapping_sub(step as usize) & (AT - 1));
+        bpf_probe_read_kernel((&raw mut key.first).cast(), first, from.cast());
+    }
     found(&WATCHED_NAMES, &key)
 }

@@ -10,7 +10,7 @@ use monitor_common::{
 };
 use zerocopy::FromBytes;
 
-use super::{Exec, ExecFile};
+use super::{Exec, ExecFile, Written};
 
 /// The environment variables that are kept, with the reason. All others are forgotten here: they are full of secrets.
 pub const ENVIRONMENT: &[(&str, &str)] = &[
@@ -177,6 +177,8 @@ pub fn decode(record: &[u8]) -> Result<Exec, DecodeError> {
         capabilities: head.cap_effective,
         session: head.session,
         process_group: head.process_group,
+        written: (head.writer.process.tgid != 0)
+            .then_some(Written { by: head.writer.process, time_ns: head.writer.time_ns }),
         ..Exec::default()
     })
 }
