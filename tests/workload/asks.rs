@@ -41,6 +41,17 @@ pub(crate) fn step(name: &str, words: &[&str]) -> bool {
             // SAFETY: as above, all of it below 4 GiB.
             unsafe { compat(number, given) }
         }
+        // A call that makes a child, which ends at once.
+        ("ask-child", [number, arguments @ ..]) => {
+            let number = asked.value(number);
+            let given = asked.values(arguments);
+            // SAFETY: as above. The child does nothing but end.
+            let result = unsafe { native(number, given) };
+            if result == 0 {
+                std::process::exit(0);
+            }
+            result
+        }
         // Flags of io_uring_setup.
         ("ring", [flags]) => {
             let flags = asked.value(flags);
