@@ -83,6 +83,7 @@ pub const TABLES: &[(&str, &str)] = &[
     ("host", "The numbers of the whole machine."),
     ("events", "Where security events go, beside the HTTP API."),
     ("rules", "The security rules."),
+    ("audit", "The audit trail: what the daemon found, was told and did, in a chain of hashes (docs/AUDIT.md)."),
 ];
 
 /// A key of `[[group]]`.
@@ -229,4 +230,19 @@ pub static KEYS: &[Key] = &[
         "Directory of *.toml files that tune the rules. It may be absent."),
     key!(rules.disable: Names(Item::Word), Live, r#"["exec_tmp"]"#,
         "Ids of rules that are off."),
+
+    key!(audit.enabled: Switch, Restart, "false",
+        "Whether an audit trail is kept."),
+    key!(audit.required: Switch, Restart, "true",
+        "Without a trail that can be written the daemon does not start. Otherwise it says so in its log and in monitor_audit_up, and observes all the same."),
+    key!(audit.directory: Path, Restart, r#""/srv/monitor/audit""#,
+        "Its directory, made if need be and readable by its owner only. One daemon at a time writes there."),
+    key!(audit.sync: AuditSync, Restart, r#""always""#,
+        "When records are forced to disk: each at once (always); alerts from high on, starts, stops and responses at once and the others within a second (interval); when the kernel likes (never). Until then a loss of power takes them; a kill of the daemon does not."),
+    key!(audit.segment_size: Size(64 * KIB..=GIB), Restart, r#""64MiB""#,
+        "A file of the trail that would grow larger is closed, and the next one begun."),
+    key!(audit.total_size: Size(256 * KIB..=64 * GIB), Restart, r#""10GiB""#,
+        "Most room that the trail may take; the oldest files are removed, and the trail says so."),
+    key!(audit.key_file: OptionalPath, Restart, r#""/etc/monitor/audit.key""#,
+        "File with 32 to 4096 secret bytes. With it records are sealed by HMAC-SHA-256: who can write the trail but not read the key cannot make a chain anew. Another key needs another directory."),
 ];

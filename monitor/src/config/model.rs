@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use monitor_common::limits;
 
+use crate::audit;
 use crate::signals::Timing;
 
 /// The whole configuration. Its [`Default`] is what the daemon does without any.
@@ -37,6 +38,8 @@ pub struct Config {
     pub events: Events,
     /// The security rules.
     pub rules: Rules,
+    /// The audit trail.
+    pub audit: Audit,
 }
 
 /// `[log]`: the daemon's own log, written to stderr.
@@ -315,6 +318,39 @@ impl Default for Rules {
     }
 }
 
+/// `[audit]`: the audit trail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// It is kept.
+    pub enabled: bool,
+    /// The daemon does not run without it.
+    pub required: bool,
+    /// Its directory.
+    pub directory: PathBuf,
+    /// When records are forced to disk.
+    pub sync: audit::Sync,
+    /// Bytes after which a segment is closed.
+    pub segment_size: u64,
+    /// Bytes of all segments together.
+    pub total_size: u64,
+    /// File with the key that records are sealed with.
+    pub key_file: Option<PathBuf>,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            required: false,
+            directory: PathBuf::from(audit::DEFAULT_DIRECTORY),
+            sync: audit::Sync::default(),
+            segment_size: 16 << 20,
+            total_size: 1 << 30,
+            key_file: None,
+        }
+    }
+}
+
 /// A value that is one word of a few.
 pub trait Choice: Copy + PartialEq + 'static {
     /// Every word with its meaning.
@@ -344,4 +380,12 @@ impl Choice for Timing {
 impl Choice for Output {
     const WORDS: &'static [(&'static str, Self)] =
         &[("stdout", Self::Stdout), ("file", Self::File), ("none", Self::None)];
+}
+
+impl Choice for audit::Sync {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        (Self::Always.name(), Self::Always),
+        (Self::Interval.name(), Self::Interval),
+        (Self::Never.name(), Self::Never),
+    ];
 }

@@ -4,6 +4,7 @@ use monitor_common::{loss::Loss, record::Ring};
 
 use super::{KernelSide, Observer, per_process};
 use crate::{
+    audit,
     bpf::loader::{HookState, SignalReport, SignalState},
     budget, detect, events, health, http,
     metrics::{Families, Kind, Metric, Snapshot},
@@ -82,6 +83,7 @@ pub fn metrics() -> Vec<(&'static str, Vec<&'static Metric>)> {
         ),
         ("Host", host::METRICS.to_vec()),
         ("Security events", [detect::METRICS, events::METRICS, activity::METRICS].concat()),
+        ("Audit trail", audit::METRICS.to_vec()),
         ("The daemon itself", [METRICS, health::METRICS, budget::METRICS, http::METRICS].concat()),
     ]
 }
@@ -122,6 +124,7 @@ impl Observer {
         self.engine.collect(&mut families);
         self.store.collect(&mut families);
         self.sink.collect(&mut families);
+        self.trail.collect(&mut families);
         self.health.collect(&mut families);
         if let Some(governor) = &self.governor {
             governor.collect(&mut families);

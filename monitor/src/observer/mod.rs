@@ -7,6 +7,7 @@ mod happened;
 mod kernel_side;
 mod per_process;
 mod publish;
+mod world;
 
 use std::{
     path::Path,
@@ -24,6 +25,7 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use crate::{
+    audit::Trail,
     bpf::{BpfError, drain::Pace, wall::since_boot},
     budget::{Board, Governor},
     config::Config,
@@ -76,6 +78,7 @@ pub struct Observer {
     engine: Engine,
     store: Arc<Store>,
     sink: Arc<Sink>,
+    trail: Arc<Trail>,
     health: Health,
     governor: Option<Governor>,
     board: Arc<Board>,
@@ -90,6 +93,8 @@ pub struct Outlets {
     pub store: Arc<Store>,
     /// Published events, for a file or standard output.
     pub sink: Arc<Sink>,
+    /// Published events, and what else is kept for good.
+    pub trail: Arc<Trail>,
     /// How the budget is kept.
     pub board: Arc<Board>,
     /// Nanoseconds since boot at the last round.
@@ -118,7 +123,7 @@ impl Observer {
         health: Health,
         outlets: Outlets,
     ) -> Self {
-        let Outlets { store, sink, board, heartbeat } = outlets;
+        let Outlets { store, sink, trail, board, heartbeat } = outlets;
         let mut table = ProcessTable::new(table_options(&config), Groups::new(group_options(&config)));
         table.set_per_process(per_process_options(&config));
         match table.seed() {
@@ -141,7 +146,7 @@ impl Observer {
         // Parsing the kernel's type information took several times what the daemon needs from now on.
         sys::trim_heap();
         let governor = budget::governor(&config, kernel.as_ref());
-        Self { config, kernel, table, host, engine, store, sink, health, governor, board, due, heartbeat }
+        Self { config, kernel, table, host, engine, store, sink, trail, health, governor, board, due, heartbeat }
     }
 
     /// Works until `shutdown` becomes true or its sender is gone.

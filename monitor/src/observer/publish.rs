@@ -72,7 +72,9 @@ impl Observer {
         let (clock, lost) = (BootClock::read(), self.lost());
         for finding in findings {
             let alert = alert_of_exec(finding, exec, &known, clock, lost);
-            self.sink.write(&self.store.publish_counted(&alert, known.label()));
+            let published = self.store.publish_counted(&alert, known.label());
+            self.sink.write(&published);
+            self.trail.alert(&published);
         }
     }
 
@@ -119,7 +121,9 @@ impl Observer {
         for finding in findings {
             let clock = BootClock::read();
             let alert = alert_of_observer(finding, self.health.subject(clock), clock, lost);
-            self.sink.write(&self.store.publish(&alert));
+            let published = self.store.publish(&alert);
+            self.sink.write(&published);
+            self.trail.loss(&published);
         }
     }
 }

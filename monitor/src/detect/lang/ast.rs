@@ -64,6 +64,9 @@ pub struct Field {
     pub argument: Option<String>,
     /// What is done with the value, the innermost first.
     pub transformers: Vec<String>,
+    /// Of the two transformers that take several things, what they put together; the name is then `concat`, or `join`,
+    /// whose first is the text between the others. Empty for everything that is a field of the event.
+    pub parts: Vec<Operand>,
     /// Where it begins.
     pub place: Place,
 }

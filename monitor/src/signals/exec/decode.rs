@@ -173,12 +173,12 @@ pub fn decode(record: &[u8]) -> Result<Exec, DecodeError> {
         stdio: head.stdio,
         cgroup_id: head.cgroup_id,
         cgroup_set: head.cgroup_set,
+        written: (head.writer.process.tgid != 0)
+            .then_some(Written { by: head.writer.process, time_ns: head.writer.time_ns }),
         suid: head.suid,
         capabilities: head.cap_effective,
         session: head.session,
         process_group: head.process_group,
-        written: (head.writer.process.tgid != 0)
-            .then_some(Written { by: head.writer.process, time_ns: head.writer.time_ns }),
         ..Exec::default()
     })
 }
