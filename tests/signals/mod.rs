@@ -8,6 +8,7 @@
 )]
 
 mod activity_calls;
+mod activity_files;
 mod block_io;
 mod hooks;
 mod loss;

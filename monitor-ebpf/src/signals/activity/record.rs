@@ -48,8 +48,8 @@ struct Scratch {
     tail: [u8; TAIL],
     /// Not 0: the part with this index is not whole.
     cut: [u32; PARTS],
-    /// Numbers that the verifier is to forget.
-    forgotten: [u32; 3],
+    /// See [`Note`].
+    notes: [u32; 3],
 }
 
 #[map]
@@ -126,6 +126,27 @@ pub(super) fn first_byte(name: u64) -> u8 {
     // SAFETY: a local of two bytes: one character and the byte that ends a string.
     unsafe { bpf_probe_read_user_str(first.as_mut_ptr().cast(), 2, name as *const _) };
     first[0]
+}
+
+/// A number in memory: read back, it is any number to the verifier. Where it would follow every value of a variable through
+/// all that comes after, it then sees one state.
+#[derive(Clone, Copy)]
+pub(super) struct Note(*mut u32);
+
+impl Note {
+    /// What it is.
+    #[inline(always)]
+    pub(super) fn get(self) -> u32 {
+        // SAFETY: only [`Record::note`] makes one, of a map value.
+        unsafe { ptr::read_volatile(self.0) }
+    }
+
+    /// Changes it.
+    #[inline(always)]
+    pub(super) fn set(self, value: u32) {
+        // SAFETY: as above.
+        unsafe { ptr::write_volatile(self.0, value) };
+    }
 }
 
 /// A record in the making. Its parts have to be written in the order of [`Part`]; each may be left out.
@@ -304,16 +325,13 @@ impl Record {
         unsafe { (&raw mut (*self.scratch).tail).cast::<u8>() }
     }
 
-    /// The same numbers, of which the verifier knows nothing any more.
+    /// A place beside the record for a number, 0 at first.
     #[inline(always)]
-    pub(super) fn forget(self, one: u32, other: u32) -> (u32, u32) {
-        // SAFETY: map values.
-        unsafe {
-            let at = &raw mut (*self.scratch).forgotten;
-            ptr::write_volatile(&raw mut (*at)[0], one);
-            ptr::write_volatile(&raw mut (*at)[1], other);
-            (ptr::read_volatile(&raw const (*at)[0]), ptr::read_volatile(&raw const (*at)[1]))
-        }
+    pub(super) fn note(self, index: usize) -> Note {
+        // SAFETY: a map value.
+        let note = Note(unsafe { &raw mut (*self.scratch).notes[index] });
+        note.set(0);
+        note
     }
 
     /// Hands the record over.
