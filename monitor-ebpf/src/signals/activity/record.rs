@@ -110,7 +110,7 @@ impl Place {
     fn below(task: Object, directory: i32, first: u8) -> Self {
         let fs = task.pointer(offset!(task_fs));
         if first == b'/' {
-            Self::root(task)
+            Self { mount: fs.pointer(offset!(fs_root_mnt)), dentry: fs.pointer(offset!(fs_root_dentry)) }
         } else if directory == AT_FDCWD {
             Self { mount: fs.pointer(offset!(fs_pwd_mnt)), dentry: fs.pointer(offset!(fs_pwd_dentry)) }
         } else {
