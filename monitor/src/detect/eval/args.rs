@@ -335,7 +335,6 @@ fn of_file<'a>(activity: &'a Activity, name: &str) -> Arg<'a> {
                 Arg::Open(evt::open_flags(activity), created)
             }
             "mode" if evt::open_flags(activity) & libc::O_CREAT as u64 != 0 => match activity.call {
-                "openat2" => activity.file.map_or(Arg::None, |file| Arg::Bits(flags::MODE, (file.mode & 0o7777).into())),
                 "creat" => Arg::Bits(flags::MODE, at(1)),
                 _ => Arg::Bits(flags::MODE, at(2 + shift)),
             },
