@@ -4,7 +4,7 @@ use monitor_common::signals::activity::Act;
 
 use super::fields::fd;
 use super::fields::evt;
-use super::value::Values;
+use super::value::{Value, Values};
 use super::{errno, facts::Facts, flags};
 use crate::detect::What;
 use crate::signals::activity::{Activity, Name};
@@ -106,16 +106,11 @@ pub fn push_all<'a>(facts: &Facts<'a>, out: &mut Values<'a>) {
         out.text.extend_from_slice(name.as_bytes());
         out.text.push(b'=');
         push(facts, name, false, out);
-        match out.list.pop().filter(|_| out.list.len() == count) {
-            Some(super::value::Value::Made { .. }) => {}
-            Some(super::value::Value::Bytes(bytes)) => out.text.extend_from_slice(bytes),
-            Some(super::value::Value::Number(number)) => {
-                out.text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-            }
-            _ => {
-                out.list.truncate(count);
-                out.text.truncate(mark);
-            }
+        let added = if out.list.len() > count { out.list.pop() } else { None };
+        match added {
+            Some(Value::Made { .. }) => {}
+            Some(value @ (Value::Bytes(_) | Value::Number(_))) => out.append(value),
+            _ => out.text.truncate(mark),
         }
     }
     out.made_from(start);

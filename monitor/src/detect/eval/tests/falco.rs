@@ -20,8 +20,12 @@ fn they_compile_whole() {
         assert_ne!(needs.kinds & act.bit(), 0, "{act:?}");
     }
     assert_eq!(needs.kinds & Act::Mount.bit(), 0);
-    // Reading is needed of a few places only.
-    assert!(!needs.read.all, "{needs:#?}");
+    // One rule looks for `id_rsa` anywhere in a path, which is no name. Without it reading is needed of a few places only.
+    assert!(needs.read.all);
+    let without = "- rule: Directory traversal monitored file read\n  enabled: false\n  override:\n    enabled: replace\n";
+    let (rules, told) = compile(&format!("{FALCO}\n{without}"));
+    assert_eq!(rules.list.len(), count - 1, "{told:#?}");
+    assert!(!Needs::of(&rules).read.all, "{:#?}", Needs::of(&rules));
 }
 
 /// The rules that fire.
