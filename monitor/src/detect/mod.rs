@@ -4,6 +4,7 @@
 //! recorded exec gives the same findings again. One rule is one file in `rules/`, and [`RULES`] is the list of all.
 
 mod context;
+mod defaults;
 mod engine;
 pub mod eval;
 mod event;
@@ -17,6 +18,7 @@ mod settings;
 mod suppress;
 
 pub use context::{Ancestor, Context, Recorded};
+pub use defaults::default_rules;
 pub use engine::{Engine, Finding};
 pub use event::{Event, What, World};
 pub use glob::{BadGlob, Glob};

@@ -198,9 +198,10 @@ fn inside(definition: &'static Definition, argument: Option<&str>) -> Result<Ins
     let name = definition.name;
     let Some(argument) = argument.map(str::trim).filter(|argument| !argument.is_empty()) else {
         return match definition.brackets {
-            Brackets::NeedsKey | Brackets::NeedsIndex => {
-                Err(format!("`{name}` needs an argument, as in {name}{}", if name.starts_with("evt.arg") { ".flags" } else { "[1]" }))
-            }
+            Brackets::NeedsKey | Brackets::NeedsIndex => Err(format!(
+                "`{name}` needs an argument, as in {name}{}",
+                if name.starts_with("evt.arg") { ".flags" } else { "[1]" }
+            )),
             _ => Ok(Inside::Nothing),
         };
     };
@@ -213,7 +214,7 @@ fn inside(definition: &'static Definition, argument: Option<&str>) -> Result<Ins
         (_, Some(index)) => Ok(Inside::Index(index)),
         (Brackets::Key | Brackets::NeedsKey, None) => {
             if matches!(name, "evt.arg" | "evt.rawarg") && !args::exists(argument) {
-                let nearest = fields::nearest_of(argument, args::NAMES.iter().copied());
+                let nearest = fields::nearest_of(argument, args::names());
                 return Err(format!("no event has an argument `{argument}`{}", suggestion(&nearest)));
             }
             Ok(Inside::Key(argument.into()))
