@@ -90,10 +90,17 @@ fn errors_are_counted_by_their_number() {
 
 #[test]
 fn a_sleep_lands_in_the_bucket_of_its_length() {
-    let (before, after, workload) = around(&shared(), &["sleep", "50"]);
-    workload.finish();
-    assert_eq!(more(&before, &after, "sleep"), 1);
-    let sleep = family(&after, "sleep");
+    let daemon = shared();
+    // Where the kernel leaves programs out, this very call may be one of them, and says so: but not twenty times.
+    let slept = (0..20).find_map(|_| {
+        let (before, after, workload) = around(&daemon, &["sleep", "50"]);
+        workload.finish();
+        let missed = daemon.missed(&["sys_enter", "sys_exit"]) > 0;
+        let (counted, sleep) = (more(&before, &after, "sleep"), family(&after, "sleep").clone());
+        (!missed || (counted == 1 && sleep["untimed"] == 0)).then_some((counted, sleep))
+    });
+    let (counted, sleep) = slept.expect("a sleep that is counted whole");
+    assert_eq!(counted, 1);
     let buckets: Vec<u64> = sleep["buckets"].as_array().unwrap().iter().map(|count| count.as_u64().unwrap()).collect();
     // Bounds are 2^(8 + 2 i) nanoseconds: 50 ms are above 2^24 (16.8 ms) and below 2^26 (67.1 ms). On a busy machine it
     // may wake up late, but never early.

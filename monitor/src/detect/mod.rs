@@ -6,6 +6,7 @@
 mod context;
 mod defaults;
 mod engine;
+pub mod eval;
 mod event;
 mod glob;
 pub mod lang;

@@ -251,6 +251,7 @@ impl KernelSide {
         }
         if let Some(syscalls) = &mut self.syscalls {
             syscalls.release(&retired);
+            syscalls.ended(due.iter().filter_map(|taken| taken.process));
         }
         if let Some(tcp) = &mut self.tcp {
             // Packets do not end with their process: what they counted up to now is in, the next counts for nobody.

@@ -270,7 +270,7 @@ pub(super) enum Ending {
 }
 
 impl Process {
-    pub(super) fn new(id: ProcessId, group: GroupId, now_ns: u64) -> Self {
+    pub(crate) fn new(id: ProcessId, group: GroupId, now_ns: u64) -> Self {
         Self {
             id,
             parent: None,

@@ -1,6 +1,8 @@
 //! `syscalls`: count, duration and errors of system calls per group and family.
 
+mod kept;
 pub mod table;
+mod totals;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -22,6 +24,9 @@ use crate::{
     slots::{self, Slots, Taken},
     sys::MappedArray,
 };
+
+use kept::Kept;
+use totals::{ByFamily, FamilyTotals, OTHER_ERRNO, Totals};
 
 static CALLS: Metric = Metric {
     name: "monitor_syscalls_total",
@@ -69,87 +74,6 @@ pub const METRICS: &[&Metric] = &[&CALLS, &ERRORS, &DURATION, &GROUP_DURATION, &
 const TIMED_FAMILIES: [Family; 5] = [Family::Read, Family::Write, Family::Fsync, Family::Open, Family::Socket];
 /// Groups with durations of their own: fourteen series a family.
 const TIMED_GROUPS: usize = 20;
-/// Different errors per family and group that have series of their own, the rest in `other`.
-const ERRNOS: usize = 16;
-
-/// Calls of one family.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct FamilyTotals {
-    sum_ns: u64,
-    buckets: [u64; LATENCY_BUCKETS],
-    untimed: u64,
-    /// Calls left untimed that no timed one has stood for yet: less than the last time where one has since.
-    skipped: i64,
-}
-
-impl FamilyTotals {
-    /// All calls. Less than nothing only in a difference that was read in the middle of an update.
-    fn balance(&self) -> i64 {
-        (self.buckets.iter().sum::<u64>() + self.untimed).cast_signed().saturating_add(self.skipped)
-    }
-
-    fn calls(&self) -> u64 {
-        self.balance().max(0).cast_unsigned()
-    }
-
-    fn add(&mut self, more: &Self) {
-        self.sum_ns += more.sum_ns;
-        self.untimed += more.untimed;
-        self.skipped += more.skipped;
-        for (bucket, more) in self.buckets.iter_mut().zip(more.buckets) {
-            *bucket += more;
-        }
-    }
-}
-
-/// What no family has done yet.
-static NOTHING: FamilyTotals = FamilyTotals { sum_ns: 0, buckets: [0; LATENCY_BUCKETS], untimed: 0, skipped: 0 };
-
-/// Totals by family. Thousands are kept, one for each process that ended lately too, and most processes use few
-/// families: the others take no room.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct ByFamily([Option<Box<FamilyTotals>>; FAMILIES]);
-
-impl ByFamily {
-    fn get(&self, family: usize) -> &FamilyTotals {
-        self.0.get(family).and_then(Option::as_deref).unwrap_or(&NOTHING)
-    }
-
-    /// Every family, in the order of their numbers.
-    fn iter(&self) -> impl Iterator<Item = &FamilyTotals> {
-        self.0.iter().map(|totals| totals.as_deref().unwrap_or(&NOTHING))
-    }
-
-    fn add(&mut self, family: usize, more: &FamilyTotals) {
-        if let Some(totals) = self.0.get_mut(family) {
-            totals.get_or_insert_default().add(more);
-        }
-    }
-}
-
-/// Calls and errors of a process or a group.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Totals {
-    families: ByFamily,
-    errors: BTreeMap<(u32, u32), u64>,
-}
-
-impl Totals {
-    fn calls(&self) -> u64 {
-        self.families.iter().map(FamilyTotals::calls).sum()
-    }
-
-    /// Counts an error, under its own number if there is room for it.
-    fn error(&mut self, family: u32, errno: u32, count: u64) {
-        let known = self.errors.keys().filter(|(other, _)| *other == family).count();
-        let errno = if known < ERRNOS || self.errors.contains_key(&(family, errno)) { errno } else { OTHER_ERRNO };
-        *self.errors.entry((family, errno)).or_default() += count;
-    }
-}
-
-/// Stands for all errors beyond the limit.
-const OTHER_ERRNO: u32 = u32::MAX;
-
 /// The value of the `errno` label.
 fn errno_name(errno: u32) -> String {
     match errno {
@@ -177,7 +101,7 @@ pub struct Syscalls {
     errors: Keyed<ErrorKey, u64, { size_of::<ErrorKey>() }, 8>,
     /// Of each slot since it was taken: to tell what is new, and for `/api/v1/processes`.
     by_slot: HashMap<SlotRef, ByFamily>,
-    by_process: HashMap<ProcessId, Box<Totals>>,
+    by_process: HashMap<ProcessId, Kept>,
     by_group: HashMap<GroupId, Box<Totals>>,
     host: [FamilyTotals; FAMILIES],
 }
@@ -213,7 +137,7 @@ impl Syscalls {
         self.errors.fold(slots, |key, count, owner| {
             by_group.entry(owner.group).or_default().error(key.family, key.errno, count);
             if let Some(process) = owner.process {
-                by_process.entry(process).or_default().error(key.family, key.errno, count);
+                by_process.entry(process).or_default().open().error(key.family, key.errno, count);
             }
         });
     }
@@ -235,7 +159,7 @@ impl Syscalls {
             self.host[family].add(&new);
             self.by_group.entry(taken.group).or_default().families.add(family, &new);
             if let Some(process) = taken.process {
-                self.by_process.entry(process).or_default().families.add(family, &new);
+                self.by_process.entry(process).or_default().open().families.add(family, &new);
             }
         }
         calls
@@ -252,6 +176,15 @@ impl Syscalls {
         self.errors.forget(slots);
     }
 
+    /// These processes have ended: what they did takes little room from now on.
+    pub fn ended(&mut self, processes: impl Iterator<Item = ProcessId>) {
+        for process in processes {
+            if let Some(kept) = self.by_process.get_mut(&process) {
+                kept.close();
+            }
+        }
+    }
+
     /// Forgets groups that lost their series, and processes that are no longer known.
     pub fn expire(&mut self, groups: &[GroupId], known: impl Fn(ProcessId) -> bool) {
         self.by_group.retain(|group, _| !groups.contains(group));
@@ -261,12 +194,12 @@ impl Syscalls {
 
     /// How many calls one process made.
     pub fn calls(&self, process: ProcessId) -> u64 {
-        self.by_process.get(&process).map_or(0, |totals| totals.calls())
+        self.by_process.get(&process).map_or(0, |kept| kept.totals().calls())
     }
 
     /// What one process did, for `/api/v1/processes`.
     pub fn describe(&self, process: ProcessId) -> Option<Value> {
-        let totals = self.by_process.get(&process)?;
+        let totals = self.by_process.get(&process)?.totals();
         let mut families = Map::new();
         for (family, stats) in Family::ALL.iter().zip(totals.families.iter()) {
             let errors: Map<String, Value> = totals
@@ -392,34 +325,6 @@ mod tests {
         assert_eq!(new.buckets[3], 4);
         total.add(&new);
         assert_eq!(raw.since(&total), FamilyTotals::default());
-    }
-
-    #[test]
-    fn families_without_calls_take_no_room_and_are_read_as_nothing() {
-        let mut families = ByFamily::default();
-        let mut one = FamilyTotals { sum_ns: 300, ..FamilyTotals::default() };
-        one.buckets[1] = 2;
-        families.add(15, &one);
-        families.add(15, &one);
-        assert_eq!(families.get(15).calls(), 4);
-        assert_eq!(families.get(15).sum_ns, 600);
-        assert_eq!(families.get(3), &NOTHING);
-        assert_eq!(families.iter().map(FamilyTotals::calls).sum::<u64>(), 4);
-        assert_eq!(families.0.iter().flatten().count(), 1);
-    }
-
-    #[test]
-    fn errors_beyond_the_limit_are_counted_together() {
-        let mut totals = Totals::default();
-        for errno in 1..=20 {
-            totals.error(1, errno, 10);
-        }
-        totals.error(1, 1, 5);
-        totals.error(2, 99, 1);
-        assert_eq!(totals.errors[&(1, 1)], 15);
-        assert_eq!(totals.errors[&(1, OTHER_ERRNO)], 40);
-        assert_eq!(totals.errors[&(2, 99)], 1);
-        assert_eq!(totals.errors.len(), ERRNOS + 2);
     }
 
     #[test]

@@ -1,0 +1,29 @@
+//! The back end of the rule engine: rules as the parser hands them over are compiled ([`rules`]), and each event is judged
+//! by those that may match it ([`session`], [`engine`]).
+//!
+//! What is fast and why: conditions are folded for each kind of event, so that only rules that may match it are tested;
+//! each comparison is made at most once an event, whichever rules name it; each value is taken at most once; all literals
+//! that one field is searched for are found in one pass. Judging an event takes no memory from the allocator until a rule
+//! matches.
+
+mod args;
+mod calls;
+mod checks;
+mod errno;
+mod facts;
+pub mod fields;
+mod flags;
+mod matcher;
+mod output;
+mod rules;
+mod session;
+mod slots;
+mod transform;
+mod tree;
+mod value;
+
+pub use rules::Rules;
+pub use session::{Memory, Session};
+
+#[cfg(test)]
+mod tests;
