@@ -26,4 +26,4 @@ pub use rules::Rules;
 pub use session::{Memory, Session};
 
 #[cfg(test)]
-mod tests;
+pub(in crate::detect) mod tests;
