@@ -33,6 +33,8 @@ pub struct Knobs {
     pub security_wake: u64,
     /// The same for the telemetry ring.
     pub telemetry_wake: u64,
+    /// The same for the bulk ring.
+    pub bulk_wake: u64,
     /// Which signals run: bit `SIGNAL_*`.
     pub signals: u64,
     /// 1 when it may come to it that not every call is timed.
@@ -45,3 +47,5 @@ pub struct Knobs {
 pub const SIGNAL_SYSCALLS: u64 = 1 << 0;
 /// Bit of the tcp signal in [`Knobs::signals`].
 pub const SIGNAL_TCP: u64 = 1 << 1;
+/// Bit of the activity signal in [`Knobs::signals`].
+pub const SIGNAL_ACTIVITY: u64 = 1 << 2;

@@ -5,6 +5,7 @@
 //! can hold it up, nor the other way round.
 
 mod api;
+mod audit;
 mod reload;
 mod service;
 
@@ -102,7 +103,8 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
         .context("listen for signals")
         .map_err(failed)?;
     let listener = runtime.block_on(http::bind(&config.http.listen.to_string())).map_err(failed)?;
-    let kernel = kernel_side(&config)?;
+    let trail = Arc::new(audit::open(&loaded)?);
+    let kernel = kernel_side(&config).inspect_err(|stop| audit::close(&trail, &format!("{:#}", stop.error)))?;
 
     let heartbeat = Arc::new(AtomicU64::new(0));
     let reloads = Arc::new(Reloads::default());
@@ -118,6 +120,7 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
         outlets: Outlets {
             store: Arc::clone(&store),
             sink: Arc::clone(&sink),
+            trail: Arc::clone(&trail),
             board: Arc::clone(&board),
             heartbeat: Arc::clone(&heartbeat),
         },
@@ -134,7 +137,8 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
             .context("start the observing thread")
             .map_err(failed)?
     };
-    let api = Arc::new(Api::new(queries.clone(), Arc::clone(&store), Arc::clone(&heartbeat), reload, signals, board));
+    let api = Api::new(queries.clone(), Arc::clone(&store), Arc::clone(&heartbeat), reload, signals, board);
+    let api = Arc::new(api.with_trail(Arc::clone(&trail)));
     let state = http::State::new(api, http_options(&config)).map_err(failed)?;
     let reloader = Reloader {
         started: loaded.clone(),
@@ -143,6 +147,7 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
         state: state.clone(),
         queries,
         sink: Arc::clone(&sink),
+        trail: Arc::clone(&trail),
         reloads,
     };
     let result = runtime.block_on(serve(listener, told, state, reloader, heartbeat, stop));
@@ -153,6 +158,13 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
     if !sink.close(LAST_EVENTS) {
         warn!("some events could not be written any more; monitor_events_lost_total had counted them");
     }
+    audit::close(
+        &trail,
+        match (&observed, &result) {
+            (Ok(()), Ok(())) => "told to stop",
+            _ => "the daemon failed",
+        },
+    );
     debug!(milliseconds = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX), "stopped");
     observed.map_err(failed)?;
     result.map_err(failed)

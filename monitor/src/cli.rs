@@ -1,6 +1,7 @@
 //! The command line: reads it, carries out the small commands, and says which large one to run.
 
 mod arguments;
+mod audit;
 mod client;
 mod console;
 mod docs;
@@ -86,6 +87,7 @@ fn dispatch(command: Command, mut sources: Sources, console: &mut Console<'_>) -
             let address = client::address(options.daemon.addr.clone(), sources)?;
             Action::Done(processes::run(&options, &address, console))
         }
+        Command::Audit { command } => Action::Done(audit::run(command, sources, console)?),
         Command::Docs { page } => Action::Done(print(console, &docs::page(&page))),
         Command::Version => Action::Done(print(console, &format!("{}\n", version()))),
     })

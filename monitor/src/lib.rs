@@ -1,6 +1,7 @@
 //! The daemon as a library, so that its parts can be tested.
 
 pub mod app;
+pub mod audit;
 pub mod bpf;
 pub mod budget;
 pub mod cli;

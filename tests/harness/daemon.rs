@@ -89,7 +89,9 @@ impl Daemon {
             .stderr(create("stderr"))
             // Settings of whoever runs the tests must not matter.
             .env_clear()
-            .env("PATH", env::var_os("PATH").unwrap_or_default());
+            .env("PATH", env::var_os("PATH").unwrap_or_default())
+            // Its audit trail is its own, too.
+            .env("MONITOR_AUDIT_DIRECTORY", file("audit"));
         set(&mut command);
         let mut process = Guard::spawn(&mut command);
         let log = file("stderr");

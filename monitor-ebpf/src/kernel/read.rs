@@ -60,6 +60,12 @@ impl Object {
         Self(unsafe { self.load(offset) })
     }
 
+    /// Element `index` of an array of objects of `size` bytes that begins here.
+    #[inline(always)]
+    pub(crate) fn element(self, index: u64, size: u64) -> Self {
+        if self.0 == 0 || size == MISSING { Self::NONE } else { Self(self.0 + index * size) }
+    }
+
     /// The object embedded at `offset`.
     #[inline(always)]
     pub(crate) fn embedded(self, offset: u64) -> Self {

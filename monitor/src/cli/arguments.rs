@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::audit::Head;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 /// These stand apart in each command's help.
@@ -41,6 +42,15 @@ Asks the running daemon; no privilege is needed.
 Examples:
   monitor processes --group nginx.service --sort cpu
   monitor processes --json | jq .";
+
+const AUDIT_HELP: &str = "\
+Reads the files, so as a rule it needs root; the daemon need not run. Exit code 1: something is wrong with the trail.
+
+Examples:
+  sudo monitor audit verify
+  sudo monitor audit verify --head 4711:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+  monitor audit verify /mnt/backup/audit --json
+  sudo monitor audit show --kind start --kind stop";
 
 const CONFIG_HELP: &str = "\
 Examples:
@@ -109,6 +119,12 @@ pub(super) enum Command {
     /// Print the processes that the running daemon knows
     #[command(after_help = PROCESSES_HELP)]
     Processes(Processes),
+    /// Check or print the audit trail
+    #[command(after_help = AUDIT_HELP)]
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
     /// Print reference pages, for the repository
     #[command(hide = true)]
     Docs {
@@ -118,6 +134,53 @@ pub(super) enum Command {
     },
     /// Print the version
     Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AuditCommand {
+    /// Read the whole trail and say what was edited, removed or put elsewhere, and where
+    Verify {
+        #[command(flatten)]
+        trail: AuditTrail,
+        /// A head that was kept elsewhere: it has to be in the trail
+        #[arg(long, value_name = "SEQUENCE:HASH", value_parser = head)]
+        head: Option<Head>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print records, oldest first
+    Show {
+        #[command(flatten)]
+        trail: AuditTrail,
+        /// Only records of this kind, such as alert or start; may be repeated
+        #[arg(long)]
+        kind: Vec<String>,
+        /// Only records with a larger number
+        #[arg(long, value_name = "SEQUENCE", default_value_t = 0, hide_default_value = true)]
+        after: u64,
+        /// Print at most so many
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        limit: Option<u64>,
+        /// Print the lines as they stand in the files
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Which trail.
+#[derive(Args, Debug)]
+pub(super) struct AuditTrail {
+    /// Its directory; without it audit.directory of the configuration
+    #[arg(value_name = "DIR")]
+    pub(super) directory: Option<PathBuf>,
+    /// File with the key that the records are sealed with; without it audit.key_file of the configuration
+    #[arg(long, value_name = "FILE")]
+    pub(super) key_file: Option<PathBuf>,
+}
+
+fn head(text: &str) -> Result<Head, String> {
+    Head::parse(text).ok_or_else(|| "write NUMBER:HASH, as GET /api/v1/audit/head told it".to_owned())
 }
 
 #[derive(Debug, Subcommand)]

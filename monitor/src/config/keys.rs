@@ -78,10 +78,12 @@ pub const TABLES: &[(&str, &str)] = &[
     ("kernel", "The kernel programs."),
     ("signals", "Which signals are collected."),
     ("syscalls", "How system calls are observed."),
+    ("activity", "What processes ask of the kernel that security rules look at. Rules say themselves what they need."),
     ("budget", "What the daemon may cost."),
     ("host", "The numbers of the whole machine."),
     ("events", "Where security events go, beside the HTTP API."),
     ("rules", "The security rules."),
+    ("audit", "The audit trail: what the daemon found, was told and did, in a chain of hashes (docs/AUDIT.md)."),
 ];
 
 /// A key of `[[group]]`.
@@ -180,7 +182,9 @@ pub static KEYS: &[Key] = &[
     key!(kernel.security_ring: Ring(128 * KIB..=GIB), Restart, r#""32MiB""#,
         "Memory between the kernel and the daemon for what security rules need. The largest record takes 72 KiB."),
     key!(kernel.telemetry_ring: Ring(64 * KIB..=GIB), Restart, r#""16MiB""#,
-        "Memory between the kernel and the daemon for everything else."),
+        "Memory between the kernel and the daemon for births and deaths of processes."),
+    key!(kernel.bulk_ring: Ring(64 * KIB..=GIB), Restart, r#""8MiB""#,
+        "Memory between the kernel and the daemon for activities that anybody can cause by the million, such as opening files."),
 
     key!(signals.syscalls: Switch, Restart, "false",
         "System calls: count, latency and errors."),
@@ -195,6 +199,13 @@ pub static KEYS: &[Key] = &[
 
     key!(syscalls.timing: Timing, Restart, r#""adaptive""#,
         "How many system calls are timed: every one (full); the first 64 of each thread in each 64 ms and the first of each family, then a random one in 16, which stands for the others (adaptive); none (counts). All are counted with their errors, but those that never return, such as exit, are not where none is timed."),
+
+    key!(activity.kinds: Names(Item::Act), Live, r#"["mount", "ptrace"]"#,
+        "Kinds of activity that are observed in any case, not only where rules need them. Each is logged at level debug (monitor::observer)."),
+    key!(activity.watch: Names(Item::Place), Live, r#"["/etc/shadow", "/etc/cron.d/"]"#,
+        "Files, and directories with everything below them, of which each opening and change is observed. A path that ends with a slash is a directory."),
+    key!(activity.bulk_rate: Count(0..=10_000_000), Live, "10000",
+        "Activities of kinds that anybody can cause by the million (files opened and changed where nothing is watched, sockets) that one control group may send in a second; 0 for no limit. Above it they are only counted, and an event tells of it."),
 
     key!(budget.cpu: Share, Live, r#""1%""#,
         "CPU time that the daemon may cost, its kernel programs included, as a share of one CPU. Above it detail is given up step by step, and taken back later; what security rules need is never given up. Kernel programs are measured with CAP_SYS_ADMIN only. Where there was no budget at the start, timing only some system calls is left out of the steps."),
@@ -219,4 +230,19 @@ pub static KEYS: &[Key] = &[
         "Directory of *.toml files that tune the rules. It may be absent."),
     key!(rules.disable: Names(Item::Word), Live, r#"["exec_tmp"]"#,
         "Ids of rules that are off."),
+
+    key!(audit.enabled: Switch, Restart, "false",
+        "Whether an audit trail is kept."),
+    key!(audit.required: Switch, Restart, "true",
+        "Without a trail that can be written the daemon does not start. Otherwise it says so in its log and in monitor_audit_up, and observes all the same."),
+    key!(audit.directory: Path, Restart, r#""/srv/monitor/audit""#,
+        "Its directory, made if need be and readable by its owner only. One daemon at a time writes there."),
+    key!(audit.sync: AuditSync, Restart, r#""always""#,
+        "When records are forced to disk: each at once (always); alerts from high on, starts, stops and responses at once and the others within a second (interval); when the kernel likes (never). Until then a loss of power takes them; a kill of the daemon does not."),
+    key!(audit.segment_size: Size(64 * KIB..=GIB), Restart, r#""64MiB""#,
+        "A file of the trail that would grow larger is closed, and the next one begun."),
+    key!(audit.total_size: Size(256 * KIB..=64 * GIB), Restart, r#""10GiB""#,
+        "Most room that the trail may take; the oldest files are removed, and the trail says so."),
+    key!(audit.key_file: OptionalPath, Restart, r#""/etc/monitor/audit.key""#,
+        "File with 32 to 4096 secret bytes. With it records are sealed by HMAC-SHA-256: who can write the trail but not read the key cannot make a chain anew. Another key needs another directory."),
 ];

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use monitor_common::limits;
 
+use crate::audit;
 use crate::signals::Timing;
 
 /// The whole configuration. Its [`Default`] is what the daemon does without any.
@@ -27,6 +28,8 @@ pub struct Config {
     pub signals: Signals,
     /// How system calls are observed.
     pub syscalls: Syscalls,
+    /// What processes ask of the kernel that security rules look at.
+    pub activity: Activity,
     /// What the daemon may cost.
     pub budget: Budget,
     /// The numbers of the whole machine.
@@ -35,6 +38,8 @@ pub struct Config {
     pub events: Events,
     /// The security rules.
     pub rules: Rules,
+    /// The audit trail.
+    pub audit: Audit,
 }
 
 /// `[log]`: the daemon's own log, written to stderr.
@@ -153,6 +158,8 @@ pub struct Kernel {
     pub security_ring: u64,
     /// Bytes of the telemetry ring: a power of two and so a multiple of the page size.
     pub telemetry_ring: u64,
+    /// Bytes of the bulk ring: a power of two and so a multiple of the page size.
+    pub bulk_ring: u64,
 }
 
 impl Default for Kernel {
@@ -162,6 +169,7 @@ impl Default for Kernel {
             disable_hooks: Vec::new(),
             security_ring: u64::from(limits::SECURITY_RING),
             telemetry_ring: u64::from(limits::TELEMETRY_RING),
+            bulk_ring: u64::from(limits::BULK_RING),
         }
     }
 }
@@ -192,6 +200,23 @@ impl Default for Signals {
 pub struct Syscalls {
     /// How many of them are timed.
     pub timing: Timing,
+}
+
+/// `[activity]`: what processes ask of the kernel that security rules look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Activity {
+    /// Names of kinds that are observed beside those that rules need.
+    pub kinds: Vec<String>,
+    /// Absolute paths that are watched beside those that rules need; one of a directory ends with a slash.
+    pub watch: Vec<String>,
+    /// Records of bulk kinds that one control group may send in a second; 0: no limit.
+    pub bulk_rate: u32,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self { kinds: Vec::new(), watch: Vec::new(), bulk_rate: limits::BULK_RATE }
+    }
 }
 
 /// `[budget]`: what the daemon may cost.
@@ -293,6 +318,39 @@ impl Default for Rules {
     }
 }
 
+/// `[audit]`: the audit trail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// It is kept.
+    pub enabled: bool,
+    /// The daemon does not run without it.
+    pub required: bool,
+    /// Its directory.
+    pub directory: PathBuf,
+    /// When records are forced to disk.
+    pub sync: audit::Sync,
+    /// Bytes after which a segment is closed.
+    pub segment_size: u64,
+    /// Bytes of all segments together.
+    pub total_size: u64,
+    /// File with the key that records are sealed with.
+    pub key_file: Option<PathBuf>,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            required: false,
+            directory: PathBuf::from(audit::DEFAULT_DIRECTORY),
+            sync: audit::Sync::default(),
+            segment_size: 16 << 20,
+            total_size: 1 << 30,
+            key_file: None,
+        }
+    }
+}
+
 /// A value that is one word of a few.
 pub trait Choice: Copy + PartialEq + 'static {
     /// Every word with its meaning.
@@ -322,4 +380,12 @@ impl Choice for Timing {
 impl Choice for Output {
     const WORDS: &'static [(&'static str, Self)] =
         &[("stdout", Self::Stdout), ("file", Self::File), ("none", Self::None)];
+}
+
+impl Choice for audit::Sync {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        (Self::Always.name(), Self::Always),
+        (Self::Interval.name(), Self::Interval),
+        (Self::Never.name(), Self::Never),
+    ];
 }

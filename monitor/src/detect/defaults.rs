@@ -33,10 +33,8 @@ files![
 /// The default rules. Files of the user are loaded behind them and may change them. Messages name them `default/…`,
 /// because there is no such file on the host.
 pub fn default_rules() -> Vec<Source> {
-    let source = |(name, text): &(&str, &str)| Source {
-        path: PathBuf::from("default").join(name),
-        text: (*text).to_owned(),
-    };
+    let source =
+        |(name, text): &(&str, &str)| Source { path: PathBuf::from("default").join(name), text: (*text).to_owned() };
     FILES.iter().map(source).collect()
 }
 

@@ -17,7 +17,14 @@ pub struct LossCount {
 /// numbers less exact.
 pub const fn blinds(loss: Loss) -> bool {
     match loss {
-        Loss::ExecRing | Loss::ForkRing | Loss::ExitRing | Loss::ExecArgs => true,
+        Loss::ExecRing
+        | Loss::ForkRing
+        | Loss::ExitRing
+        | Loss::ExecArgs
+        | Loss::ActivityRing
+        | Loss::ActivityBulkRing
+        | Loss::ActivityThrottled
+        | Loss::ActivityProgram => true,
         Loss::Slots
         | Loss::ThreadCollision
         | Loss::SyscallErrors

@@ -54,7 +54,15 @@ fn with(mut exec: Exec, change: impl FnOnce(&mut Exec)) -> Exec {
 fn inet(last: u8) -> Stdio {
     let mut peer = [0; 16];
     peer[..4].copy_from_slice(&[192, 0, 2, last]);
-    Stdio { kind: FdKind::Inet as u32, family: 2, state: 1, peer_port: 4444, local_port: 50_000, device: 0, peer }
+    Stdio {
+        kind: FdKind::Inet as u32,
+        family: 2,
+        state: 1,
+        peer_port: 4444,
+        local_port: 50_000,
+        peer,
+        ..Stdio::default()
+    }
 }
 
 fn context() -> Recorded {

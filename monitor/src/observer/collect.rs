@@ -4,11 +4,12 @@ use monitor_common::{loss::Loss, record::Ring};
 
 use super::{KernelSide, Observer, per_process};
 use crate::{
+    audit,
     bpf::loader::{HookState, SignalReport, SignalState},
     budget, detect, events, health, http,
     metrics::{Families, Kind, Metric, Snapshot},
     processes,
-    signals::{SIGNALS, block_io, host, syscalls, tcp},
+    signals::{SIGNALS, activity, block_io, host, syscalls, tcp},
 };
 
 static LOST: Metric = Metric {
@@ -81,7 +82,8 @@ pub fn metrics() -> Vec<(&'static str, Vec<&'static Metric>)> {
             [processes::PER_PROCESS_METRICS, per_process::METRICS].concat(),
         ),
         ("Host", host::METRICS.to_vec()),
-        ("Security events", [detect::METRICS, events::METRICS].concat()),
+        ("Security events", [detect::METRICS, events::METRICS, activity::METRICS].concat()),
+        ("Audit trail", audit::METRICS.to_vec()),
         ("The daemon itself", [METRICS, health::METRICS, budget::METRICS, http::METRICS].concat()),
     ]
 }
@@ -101,6 +103,9 @@ impl Observer {
             if let Some(block_io) = &mut kernel.block_io {
                 block_io.collect(groups, &mut families);
             }
+            if let Some(activity) = &kernel.activity {
+                activity.collect(&mut families);
+            }
             of_kernel(kernel, &mut families);
         } else {
             // Whoever is alerted by a signal that is off has to hear of all of them.
@@ -119,6 +124,7 @@ impl Observer {
         self.engine.collect(&mut families);
         self.store.collect(&mut families);
         self.sink.collect(&mut families);
+        self.trail.collect(&mut families);
         self.health.collect(&mut families);
         if let Some(governor) = &self.governor {
             governor.collect(&mut families);

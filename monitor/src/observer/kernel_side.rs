@@ -6,16 +6,11 @@ use std::{
 };
 
 use aya::maps::{PerCpuArray, RingBuf};
-use monitor_common::{
-    loss::Loss,
-    process_slot::SlotRef,
-    record::{Header, Kind, Ring},
-    signals::process::{ExitRecord, ForkRecord},
-};
+use monitor_common::{loss::Loss, process_slot::SlotRef, record::Ring};
 use tokio::io::unix::AsyncFd;
 use tracing::{debug, warn};
-use zerocopy::FromBytes as _;
 
+use super::happened::Happened;
 use crate::{
     bpf::{
         BpfError,
@@ -29,8 +24,8 @@ use crate::{
     processes::{GroupId, ProcessId, ProcessTable},
     signals::{
         SIGNALS,
+        activity::{Activities, Selection},
         block_io::BlockIo,
-        exec::{self, Exec},
         syscalls::Syscalls,
         tcp::Tcp,
     },
@@ -43,10 +38,11 @@ const CROWDED: usize = 16;
 
 /// What came out of the rings at one look.
 pub struct Batch {
-    /// Records, of all kinds.
-    pub records: usize,
-    /// Programs executed, to be judged.
-    pub execs: Vec<Exec>,
+    /// How many records that were.
+    pub taken: usize,
+    /// What happened, in the order of time. Whoever goes through it has the process table as it was at each moment, by
+    /// [`Happened::apply`].
+    pub happened: Vec<Happened>,
 }
 
 /// The kernel programs with everything that is read from them. Dropping it detaches them.
@@ -61,50 +57,18 @@ pub struct KernelSide {
     pub tcp: Option<Tcp>,
     /// Block requests.
     pub block_io: Option<BlockIo>,
+    /// Activities.
+    pub activity: Option<Activities>,
     /// Records that were long enough for their header but not for their kind.
     pub undecodable: [u64; Ring::ALL.len()],
     security: Drain,
     telemetry: Drain,
+    bulk: Drain,
     lost: PerCpuArray<aya::maps::MapData, u64>,
     /// Processes that ended since the counters were added up.
     ended: usize,
-    /// Execs that came out of their ring before what was born before them.
-    waiting: Vec<Exec>,
-}
-
-/// A birth or a death.
-enum Life {
-    Fork(ForkRecord),
-    Exit(ExitRecord),
-}
-
-impl Life {
-    fn decode(header: &Header, record: &[u8]) -> Option<Self> {
-        match Kind::from_number(header.kind)? {
-            Kind::Fork => ForkRecord::read_from_prefix(record).ok().map(|(fork, _)| Self::Fork(fork)),
-            Kind::Exit => ExitRecord::read_from_prefix(record).ok().map(|(exit, _)| Self::Exit(exit)),
-            Kind::Exec | Kind::ExecLong | Kind::Activity => None,
-        }
-    }
-
-    const fn time_ns(&self) -> u64 {
-        match self {
-            Self::Fork(fork) => fork.header.time_ns,
-            Self::Exit(exit) => exit.header.time_ns,
-        }
-    }
-
-    /// Returns how many processes ended by it.
-    fn apply(&self, table: &mut ProcessTable) -> usize {
-        match self {
-            Self::Fork(fork) => table.on_fork(fork),
-            Self::Exit(exit) => {
-                table.on_exit(exit);
-                return 1;
-            }
-        }
-        0
-    }
+    /// What came out of its ring before what was born before it.
+    waiting: Vec<Happened>,
 }
 
 impl KernelSide {
@@ -114,7 +78,9 @@ impl KernelSide {
     /// When nothing can be loaded at all.
     pub fn load(btf: &Path, config: &Config) -> Result<Self, BpfError> {
         let mut kernel = Kernel::look(btf, &config.kernel.disable_hooks)?;
-        Self::open(loader::load(&mut kernel, &settings(config))?)
+        let mut kernel_side = Self::open(loader::load(&mut kernel, &settings(config))?)?;
+        kernel_side.select(Selection::of_config(&config.activity), config.activity.bulk_rate);
+        Ok(kernel_side)
     }
 
     fn open(mut loaded: Loaded) -> Result<Self, BpfError> {
@@ -122,11 +88,13 @@ impl KernelSide {
         let syscalls = if loaded.runs("syscalls") { Some(Syscalls::new(&mut loaded)?) } else { None };
         let tcp = if loaded.runs("tcp") { Some(Tcp::new(&mut loaded)?) } else { None };
         let block_io = if loaded.runs("block_io") { Some(BlockIo::new(&mut loaded)?) } else { None };
+        let activity = if loaded.runs("activity") { Some(Activities::new(&mut loaded)?) } else { None };
         let ring = |loaded: &mut Loaded, ring| -> Result<Drain, BpfError> {
             let map: RingBuf<_> = loaded.take(drain::map(ring))?;
             Ok(Drain::new(map))
         };
         let (security, telemetry) = (ring(&mut loaded, Ring::Security)?, ring(&mut loaded, Ring::Telemetry)?);
+        let bulk = ring(&mut loaded, Ring::Bulk)?;
         let lost = loaded.take(maps::LOST)?;
         let undecodable = [0; Ring::ALL.len()];
         Ok(Self {
@@ -135,83 +103,114 @@ impl KernelSide {
             syscalls,
             tcp,
             block_io,
+            activity,
             undecodable,
             security,
             telemetry,
+            bulk,
             lost,
             ended: 0,
             waiting: Vec::new(),
         })
     }
 
-    /// Becomes readable when a ring is half full.
-    pub fn waker(&self) -> Option<[AsyncFd<OwnedFd>; 2]> {
+    /// Lets this leave the kernel, and nothing else. What cannot be set is logged.
+    pub fn select(&mut self, selection: Selection, bulk_rate: u32) {
+        if let Some(activity) = &mut self.activity
+            && let Err(error) = activity.selector.apply(selection, bulk_rate)
+        {
+            warn!(%error, "what is observed cannot be changed");
+        }
+    }
+
+    /// Looks again what files the watched paths are.
+    pub fn rewatch(&mut self) {
+        if let Some(activity) = &mut self.activity
+            && let Err(error) = activity.selector.refresh()
+        {
+            warn!(%error, "what is watched cannot be changed");
+        }
+    }
+
+    /// Becomes readable when a ring is half full, or has what rules may alert of.
+    pub(super) fn waker(&self) -> Option<Waker> {
         let watch = |drain: &Drain| -> std::io::Result<AsyncFd<OwnedFd>> {
             sys::watch(drain.ring().as_fd().try_clone_to_owned()?)
         };
-        match (watch(&self.security), watch(&self.telemetry)) {
-            (Ok(security), Ok(telemetry)) => Some([security, telemetry]),
-            (Err(error), _) | (_, Err(error)) => {
+        let wakers = || Ok([watch(&self.security)?, watch(&self.telemetry)?, watch(&self.bulk)?]);
+        match wakers() {
+            Ok(wakers) => Some(wakers),
+            Err::<_, std::io::Error>(error) => {
                 warn!(%error, "the rings cannot be waited for: they are looked at from time to time only");
                 None
             }
         }
     }
 
-    /// Takes up to `limit` records out of each ring, and puts births, execs and deaths into the table in the order in
-    /// which they happened: a child is what its parent was at that time. Execs go to the caller, too.
+    /// Takes up to `limit` records out of each ring, and puts what they tell into the order in which it happened: a child
+    /// is what its parent was at that time, and a file is opened by the program that ran then.
     ///
-    /// The rings are not read at one moment. Execs are read first, so that whatever was born before one of them is known;
-    /// and again last, so that whatever was executed before one of the births is known. Of the latter those that happened
-    /// after all births read wait for the next time: somebody may have been born in between.
-    pub fn drain(&mut self, limit: usize, table: &mut ProcessTable) -> Batch {
-        let mut execs = std::mem::take(&mut self.waiting);
-        let mut records = self.execs(limit, &mut execs);
+    /// The rings are not read at one moment. The bulk ring is read first, then the security ring, so that whatever was
+    /// executed before something in bulk is known; then the births, so that whoever did any of that is known. The security
+    /// ring is read again last, so that whatever was executed before one of the births is known. Of this latter part what
+    /// happened after all births read waits for the next time: somebody may have been born in between. And when the security
+    /// ring had more than a look takes, what is newer than that waits, too.
+    pub fn drain(&mut self, limit: usize) -> Batch {
+        let mut happened = std::mem::take(&mut self.waiting);
+        let mut bulk = Vec::new();
+        // What waits is bounded: nothing more is taken of what anybody can cause by the million.
+        let mut taken = if happened.len() < limit { self.take(Ring::Bulk, limit, &mut bulk) } else { 0 };
+        let mut security = Vec::new();
+        let first = self.take(Ring::Security, limit, &mut security);
         let mut lives = Vec::new();
-        records += self.lives(limit, &mut lives);
-        let all = lives.len() < limit;
+        let births = self.take(Ring::Telemetry, limit, &mut lives);
         let mut later = Vec::new();
-        records += self.execs(limit, &mut later);
-        let newest = lives.iter().map(Life::time_ns).max().unwrap_or(0);
-        if all {
-            let (known, waiting) = later.into_iter().partition(|exec| exec.time_ns <= newest);
-            (later, self.waiting) = (known, waiting);
+        taken += first + births + self.take(Ring::Security, limit, &mut later);
+        let newest = |records: &[Happened]| records.iter().map(Happened::time_ns).max().unwrap_or(0);
+        let mut waiting = Vec::new();
+        let mut hold = |records: &mut Vec<Happened>, until: u64| {
+            waiting.extend(records.extract_if(.., |record| record.time_ns() > until));
+        };
+        if births < limit {
+            hold(&mut later, newest(&lives));
         }
-        execs.append(&mut later);
-        // Each CPU's records are in order already, and so is nearly everything else.
-        execs.sort_by_key(|exec| exec.time_ns);
-        lives.sort_by_key(Life::time_ns);
-        let mut lives = lives.into_iter().peekable();
-        for exec in &execs {
-            while let Some(life) = lives.next_if(|life| life.time_ns() <= exec.time_ns) {
-                self.ended += life.apply(table);
+        if first == limit {
+            hold(&mut bulk, newest(&security).max(newest(&later)));
+        }
+        self.waiting = waiting;
+        for mut part in [bulk, security, lives, later] {
+            happened.append(&mut part);
+        }
+        // Each CPU's records are in order already, and so is nearly everything else. What happened at the same moment stays
+        // in this order but for a birth: it was first.
+        happened.sort_by_key(|record| (record.time_ns(), !matches!(record, Happened::Fork(_))));
+        for record in &happened {
+            self.ended += usize::from(matches!(record, Happened::Exit(_)));
+            if let (Happened::Activity(activity), Some(activities)) = (record, &mut self.activity) {
+                activities.note(activity);
             }
-            table.on_exec(exec);
         }
-        for life in lives {
-            self.ended += life.apply(table);
-        }
-        Batch { records, execs }
+        Batch { taken, happened }
     }
 
-    fn execs(&mut self, limit: usize, into: &mut Vec<Exec>) -> usize {
-        let undecodable = &mut self.undecodable[Ring::Security as usize];
-        self.security.drain(limit, |_, record| match exec::decode(record) {
-            Ok(exec) => into.push(exec),
+    fn take(&mut self, ring: Ring, limit: usize, into: &mut Vec<Happened>) -> usize {
+        let undecodable = &mut self.undecodable[ring as usize];
+        let drain = match ring {
+            Ring::Security => &mut self.security,
+            Ring::Telemetry => &mut self.telemetry,
+            Ring::Bulk => &mut self.bulk,
+        };
+        drain.drain(limit, |header, record| match Happened::decode(header, record) {
+            Ok(happened) => into.push(happened),
             Err(error) => {
                 *undecodable += 1;
-                warn!(%error, "an exec record cannot be decoded");
-            }
-        })
-    }
-
-    fn lives(&mut self, limit: usize, into: &mut Vec<Life>) -> usize {
-        let undecodable = &mut self.undecodable[Ring::Telemetry as usize];
-        self.telemetry.drain(limit, |header, record| match Life::decode(header, record) {
-            Some(life) => into.push(life),
-            None => {
-                *undecodable += 1;
-                warn!(kind = header.kind, length = record.len(), "a record cannot be decoded");
+                warn!(
+                    ring = ring.name(),
+                    kind = header.kind,
+                    length = record.len(),
+                    error,
+                    "a record cannot be decoded"
+                );
             }
         })
     }
@@ -284,6 +283,7 @@ impl KernelSide {
         match ring {
             Ring::Security => self.security.account(),
             Ring::Telemetry => self.telemetry.account(),
+            Ring::Bulk => self.bulk.account(),
         }
     }
 
@@ -293,12 +293,16 @@ impl KernelSide {
     }
 }
 
-/// Waits until a ring is half full; for ever when that cannot be told.
-pub(super) async fn woken(waker: Option<&[AsyncFd<OwnedFd>; 2]>) {
-    let Some([security, telemetry]) = waker else { return std::future::pending().await };
+/// The rings, to be waited for.
+pub(super) type Waker = [AsyncFd<OwnedFd>; 3];
+
+/// Waits until the daemon is woken for a ring; for ever when that cannot be told.
+pub(super) async fn woken(waker: Option<&Waker>) {
+    let Some([security, telemetry, bulk]) = waker else { return std::future::pending().await };
     let ready = tokio::select! {
         ready = security.readable() => ready,
         ready = telemetry.readable() => ready,
+        ready = bulk.readable() => ready,
     };
     match ready {
         Ok(mut guard) => guard.clear_ready(),
@@ -324,6 +328,7 @@ fn settings(config: &Config) -> Settings {
         slots: config.processes.slots,
         security_ring: u32::try_from(config.kernel.security_ring).unwrap_or(u32::MAX),
         telemetry_ring: u32::try_from(config.kernel.telemetry_ring).unwrap_or(u32::MAX),
+        bulk_ring: u32::try_from(config.kernel.bulk_ring).unwrap_or(u32::MAX),
         log_level: log_level(config.log.kernel),
     }
 }

@@ -3,9 +3,11 @@
 
 mod budget;
 mod collect;
+mod happened;
 mod kernel_side;
 mod per_process;
 mod publish;
+mod world;
 
 use std::{
     path::Path,
@@ -23,6 +25,7 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use crate::{
+    audit::Trail,
     bpf::{BpfError, drain::Pace, wall::since_boot},
     budget::{Board, Governor},
     config::Config,
@@ -32,12 +35,13 @@ use crate::{
     http::ProcessQuery,
     metrics::Snapshot,
     processes::{GroupOptions, GroupRule, Groups, Options, PerProcess, ProcessTable},
-    signals::host::Host,
+    signals::{activity::Selection, host::Host},
     sys,
 };
 
 pub use collect::metrics;
-pub use kernel_side::KernelSide;
+pub use happened::Happened;
+pub use kernel_side::{Batch, KernelSide};
 
 /// Between two slices of /proc.
 const SLICES: Duration = Duration::from_millis(10);
@@ -52,6 +56,8 @@ const REFRESH: Duration = Duration::from_secs(5);
 const EXPIRE: Duration = Duration::from_secs(1);
 const REBALANCE: Duration = Duration::from_secs(10);
 const RESCAN: Duration = Duration::from_secs(60);
+/// Between two looks at what files the watched paths are.
+const REWATCH: Duration = Duration::from_secs(10);
 
 /// What others ask of the pipeline.
 pub enum Query {
@@ -72,6 +78,7 @@ pub struct Observer {
     engine: Engine,
     store: Arc<Store>,
     sink: Arc<Sink>,
+    trail: Arc<Trail>,
     health: Health,
     governor: Option<Governor>,
     board: Arc<Board>,
@@ -86,6 +93,8 @@ pub struct Outlets {
     pub store: Arc<Store>,
     /// Published events, for a file or standard output.
     pub sink: Arc<Sink>,
+    /// Published events, and what else is kept for good.
+    pub trail: Arc<Trail>,
     /// How the budget is kept.
     pub board: Arc<Board>,
     /// Nanoseconds since boot at the last round.
@@ -100,6 +109,7 @@ struct Due {
     expire: Instant,
     rebalance: Instant,
     rescan: Instant,
+    rewatch: Instant,
     host: Instant,
 }
 
@@ -113,7 +123,7 @@ impl Observer {
         health: Health,
         outlets: Outlets,
     ) -> Self {
-        let Outlets { store, sink, board, heartbeat } = outlets;
+        let Outlets { store, sink, trail, board, heartbeat } = outlets;
         let mut table = ProcessTable::new(table_options(&config), Groups::new(group_options(&config)));
         table.set_per_process(per_process_options(&config));
         match table.seed() {
@@ -128,6 +138,7 @@ impl Observer {
             expire: now,
             rebalance: now + EXPIRE,
             rescan: now + RESCAN,
+            rewatch: now + REWATCH,
             host: now,
         };
         let host = config.signals.host.then(Host::new);
@@ -135,7 +146,7 @@ impl Observer {
         // Parsing the kernel's type information took several times what the daemon needs from now on.
         sys::trim_heap();
         let governor = budget::governor(&config, kernel.as_ref());
-        Self { config, kernel, table, host, engine, store, sink, health, governor, board, due, heartbeat }
+        Self { config, kernel, table, host, engine, store, sink, trail, health, governor, board, due, heartbeat }
     }
 
     /// Works until `shutdown` becomes true or its sender is gone.
@@ -174,10 +185,15 @@ impl Observer {
     fn round(&mut self) -> usize {
         self.heartbeat.store(since_boot(), Ordering::Relaxed);
         let Some(kernel) = &mut self.kernel else { return 0 };
-        let batch = kernel.drain(Pace::BATCH, &mut self.table);
-        let taken = batch.records;
-        for exec in batch.execs {
-            self.judge(&exec);
+        let Batch { taken, happened } = kernel.drain(Pace::BATCH);
+        for record in happened {
+            // The table is as it was at that moment: rules are asked before anything later changes it.
+            record.apply(&mut self.table);
+            match record {
+                Happened::Exec(exec) => self.judge(&exec),
+                Happened::Activity(activity) => debug!(?activity, "activity"),
+                Happened::Fork(_) | Happened::Exit(_) => {}
+            }
         }
         self.table.settle();
         if self.kernel.as_ref().is_some_and(KernelSide::crowded) {
@@ -222,6 +238,11 @@ impl Observer {
             }
             // After a storm of processes the memory of those that are forgotten is scattered.
             sys::trim_heap();
+        }
+        if due(&mut self.due.rewatch, REWATCH)
+            && let Some(kernel) = &mut self.kernel
+        {
+            kernel.rewatch();
         }
         if let Some(host) = &mut self.host
             && due(&mut self.due.host, self.config.host.interval)
@@ -268,6 +289,9 @@ impl Observer {
                 self.table.set_per_process(per_process_options(&config));
                 self.engine.tune(&rules);
                 self.set_budget(&config);
+                if let Some(kernel) = &mut self.kernel {
+                    kernel.select(Selection::of_config(&config.activity), config.activity.bulk_rate);
+                }
                 self.config = config;
                 info!("works by the new configuration");
                 let _ = to.send(());

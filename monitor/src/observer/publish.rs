@@ -4,7 +4,7 @@ use monitor_common::{loss::Loss, record::Ring};
 
 use super::Observer;
 use crate::{
-    bpf::{programs, wall::since_boot},
+    bpf::{Program, programs, wall::since_boot},
     detect::{Ancestor, Context, Finding, LossCount, alert_of_exec, alert_of_observer, blinds},
     events::{BootClock, Lost},
     processes::{Process, ProcessId, ProcessTable},
@@ -72,7 +72,9 @@ impl Observer {
         let (clock, lost) = (BootClock::read(), self.lost());
         for finding in findings {
             let alert = alert_of_exec(finding, exec, &known, clock, lost);
-            self.sink.write(&self.store.publish_counted(&alert, known.label()));
+            let published = self.store.publish_counted(&alert, known.label());
+            self.sink.write(&published);
+            self.trail.alert(&published);
         }
     }
 
@@ -80,7 +82,10 @@ impl Observer {
     fn lost(&self) -> Lost {
         let Some(kernel) = &self.kernel else { return Lost::default() };
         Lost {
-            security_ring: kernel.account(Ring::Security).missing.max(kernel.lost(Loss::ExecRing)),
+            security_ring: kernel
+                .account(Ring::Security)
+                .missing
+                .max(kernel.lost(Loss::ExecRing) + kernel.lost(Loss::ActivityRing)),
             telemetry_ring: kernel
                 .account(Ring::Telemetry)
                 .missing
@@ -105,15 +110,20 @@ impl Observer {
                 count("ring_malformed", account.malformed + kernel.undecodable[*ring as usize]),
             ]
         });
-        let missed = kernel.loaded.misses(programs::EXEC.name).unwrap_or(0);
-        let of_program = LossCount { signal: "exec", cause: "program_missed", total: missed };
-        let counts: Vec<LossCount> = of_kernel.chain(of_rings).chain([of_program]).collect();
+        let missed = |signal, program: Program| {
+            let total = kernel.loaded.misses(program.name).unwrap_or(0);
+            LossCount { signal, cause: "program_missed", total }
+        };
+        let of_programs = [missed("exec", programs::EXEC), missed("activity", programs::SYS_EXIT)];
+        let counts: Vec<LossCount> = of_kernel.chain(of_rings).chain(of_programs).collect();
         let mut findings: Vec<Finding> = Vec::new();
         self.engine.on_losses(&counts, since_boot(), &mut findings);
         for finding in findings {
             let clock = BootClock::read();
             let alert = alert_of_observer(finding, self.health.subject(clock), clock, lost);
-            self.sink.write(&self.store.publish(&alert));
+            let published = self.store.publish(&alert);
+            self.sink.write(&published);
+            self.trail.loss(&published);
         }
     }
 }

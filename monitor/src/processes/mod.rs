@@ -4,6 +4,7 @@
 //! and exit. These come through two rings, so in any order; each names a process by its [`ProcessId`], and each may be
 //! the first to tell of it. What was lost is repaired from `/proc`, in small slices ([`ProcessTable::refresh`]).
 
+mod accounts;
 mod cgroup;
 mod clock;
 mod glob;
@@ -18,6 +19,7 @@ mod table;
 pub mod text;
 mod usage;
 
+pub use accounts::Accounts;
 pub use cgroup::{Cgroup, Container};
 pub use clock::{BootClock, NS_PER_TICK, boot_ns};
 pub use groups::{GroupId, GroupOptions, GroupRule, Groups};

@@ -214,6 +214,8 @@ pub struct Process {
     pub comm: Comm,
     /// Who it acts as, at its exec or when last looked at.
     pub credentials: Credentials,
+    /// Who it acted as before its last change of credentials that the daemon saw, and when that was, nanoseconds since boot.
+    pub credentials_before: Option<(u64, Credentials)>,
     /// Session id (setsid(2)); 0: not known.
     pub session: u32,
     /// Process group id (setpgid(2)); 0: not known.
@@ -277,6 +279,7 @@ impl Process {
             image: Arc::default(),
             comm: Comm::default(),
             credentials: Credentials::default(),
+            credentials_before: None,
             session: 0,
             process_group: 0,
             connection: None,

@@ -106,7 +106,11 @@ impl ProcessTable {
         put("uid", ids.uid.into());
         put("euid", ids.euid.into());
         put("gid", ids.gid.into());
+        put("suid", ids.suid.into());
+        put("capabilities", format!("{:#x}", ids.capabilities).into());
         put("loginuid", ids.loginuid.into());
+        put("session", process.session.into());
+        put("process_group", process.process_group.into());
         put("tty", (!image.tty.is_empty()).then(|| lossy(&image.tty)).into());
         put("cgroup", process.cgroup.path.as_str().into());
         put("unit", process.cgroup.unit.as_deref().into());

@@ -303,9 +303,10 @@ impl ProcessTable {
             gid: snapshot.status.gid,
             egid: snapshot.status.egid,
             loginuid: snapshot.loginuid,
-            suid: snapshot.status.euid,
-            capabilities: 0,
+            suid: snapshot.status.suid,
+            capabilities: snapshot.status.capabilities,
         };
+        (process.session, process.process_group) = (snapshot.stat.session, snapshot.stat.process_group);
         process.cgroup = self.cgroups.intern(&snapshot.cgroup);
         process.slow_ns = now_ns;
         super::refresh::set_gauges(&mut process, &snapshot.stat);

@@ -1,6 +1,6 @@
 //! `exec`: a process runs another program. Decodes the kernel's record into what rules and the process table read.
 
-mod decode;
+pub(in crate::signals) mod decode;
 
 use monitor_common::record::ProcessKey;
 use monitor_common::signals::exec::Stdio;

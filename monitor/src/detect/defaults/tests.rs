@@ -34,10 +34,8 @@ fn every_rule_compiles_without_a_complaint() {
 #[test]
 fn no_file_of_the_directory_is_forgotten() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules");
-    let there: BTreeSet<String> = fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let there: BTreeSet<String> =
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     let known: BTreeSet<String> = FILES.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(there, known);
 }
@@ -66,7 +64,9 @@ fn every_rule_says_what_it_is() {
 /// What version 19 of ATT&CK renumbered is there under both numbers.
 #[test]
 fn renumbered_techniques_have_both_numbers() {
-    for (new, old) in [("T1685", "T1562.001"), ("T1686", "T1562.004"), ("T1690", "T1562.003"), ("T1685.006", "T1070.002")] {
+    for (new, old) in
+        [("T1685", "T1562.001"), ("T1686", "T1562.004"), ("T1690", "T1562.003"), ("T1685.006", "T1070.002")]
+    {
         let mut rules = 0;
         for rule in loaded().rules {
             let has = |id: &str| rule.more.attack.iter().any(|one| one == id);

@@ -2,8 +2,8 @@
 
 use monitor_common::signals::activity::Act;
 
-use super::fields::fd;
 use super::fields::evt;
+use super::fields::fd;
 use super::value::Values;
 use super::{errno, facts::Facts, flags};
 use crate::detect::What;
@@ -37,12 +37,81 @@ enum Arg<'a> {
 
 /// All names, in the order in which `evt.args` tells them.
 pub const NAMES: &[&str] = &[
-    "res", "fd", "oldfd", "newfd", "dirfd", "olddirfd", "newdirfd", "linkdirfd", "filename", "exe", "args", "comm", "cwd",
-    "pid", "tid", "ptid", "pgid", "tty", "loginuid", "path", "pathname", "name", "oldpath", "newpath", "linkpath",
-    "target", "source", "dev", "dir", "type", "special", "flags", "mode", "request", "addr", "data", "domain", "proto",
-    "tuple", "backlog", "sig", "signum", "status", "ret", "core", "option", "arg2", "arg2_str", "arg2_int", "cmd", "how", "prot",
-    "length", "offset", "uid", "gid", "euid", "egid", "suid", "sgid", "ruid", "rgid", "cap_effective", "nstype",
-    "image", "new_root", "put_old", "initrd_fd", "kernel_fd", "entries", "uargs", "attribute", "times_set", "ino", "size",
+    "res",
+    "fd",
+    "oldfd",
+    "newfd",
+    "dirfd",
+    "olddirfd",
+    "newdirfd",
+    "linkdirfd",
+    "filename",
+    "exe",
+    "args",
+    "comm",
+    "cwd",
+    "pid",
+    "tid",
+    "ptid",
+    "pgid",
+    "tty",
+    "loginuid",
+    "path",
+    "pathname",
+    "name",
+    "oldpath",
+    "newpath",
+    "linkpath",
+    "target",
+    "source",
+    "dev",
+    "dir",
+    "type",
+    "special",
+    "flags",
+    "mode",
+    "request",
+    "addr",
+    "data",
+    "domain",
+    "proto",
+    "tuple",
+    "backlog",
+    "sig",
+    "signum",
+    "status",
+    "ret",
+    "core",
+    "option",
+    "arg2",
+    "arg2_str",
+    "arg2_int",
+    "cmd",
+    "how",
+    "prot",
+    "length",
+    "offset",
+    "uid",
+    "gid",
+    "euid",
+    "egid",
+    "suid",
+    "sgid",
+    "ruid",
+    "rgid",
+    "cap_effective",
+    "nstype",
+    "image",
+    "new_root",
+    "put_old",
+    "initrd_fd",
+    "kernel_fd",
+    "entries",
+    "uargs",
+    "attribute",
+    "times_set",
+    "ino",
+    "size",
 ];
 
 /// Whether an argument has this name.
@@ -64,7 +133,9 @@ pub fn push<'a>(facts: &Facts<'a>, name: &str, raw: bool, out: &mut Values<'a>) 
         _ if raw => match arg {
             Arg::Number(number) | Arg::Result(number) => out.number(number),
             Arg::Bool(bool) => out.bool(bool),
-            Arg::Bits(_, number) | Arg::Named(_, number) | Arg::Open(number, _) | Arg::Signal(number) => out.number(number),
+            Arg::Bits(_, number) | Arg::Named(_, number) | Arg::Open(number, _) | Arg::Signal(number) => {
+                out.number(number)
+            }
             Arg::None | Arg::Text(_) | Arg::Line | Arg::Exe { .. } => {}
         },
         Arg::Number(number) => decimal(number, out),
@@ -142,9 +213,38 @@ fn signal(number: u64, out: &mut Values<'_>) {
 
 /// signal(7), by number on every machine that we run on.
 const SIGNALS: [&str; 32] = [
-    "", "SIGHUP", "SIGINT", "SIGQUIT", "SIGILL", "SIGTRAP", "SIGABRT", "SIGBUS", "SIGFPE", "SIGKILL", "SIGUSR1", "SIGSEGV",
-    "SIGUSR2", "SIGPIPE", "SIGALRM", "SIGTERM", "SIGSTKFLT", "SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP", "SIGTTIN",
-    "SIGTTOU", "SIGURG", "SIGXCPU", "SIGXFSZ", "SIGVTALRM", "SIGPROF", "SIGWINCH", "SIGIO", "SIGPWR", "SIGSYS",
+    "",
+    "SIGHUP",
+    "SIGINT",
+    "SIGQUIT",
+    "SIGILL",
+    "SIGTRAP",
+    "SIGABRT",
+    "SIGBUS",
+    "SIGFPE",
+    "SIGKILL",
+    "SIGUSR1",
+    "SIGSEGV",
+    "SIGUSR2",
+    "SIGPIPE",
+    "SIGALRM",
+    "SIGTERM",
+    "SIGSTKFLT",
+    "SIGCHLD",
+    "SIGCONT",
+    "SIGSTOP",
+    "SIGTSTP",
+    "SIGTTIN",
+    "SIGTTOU",
+    "SIGURG",
+    "SIGXCPU",
+    "SIGXFSZ",
+    "SIGVTALRM",
+    "SIGPROF",
+    "SIGWINCH",
+    "SIGIO",
+    "SIGPWR",
+    "SIGSYS",
 ];
 
 fn exe_flags(writable: bool, upper: bool, text: &mut Vec<u8>) {
@@ -221,8 +321,19 @@ fn of_activity<'a>(activity: &'a Activity, name: &str) -> Arg<'a> {
         }
         ("ino", _) => activity.file.map_or(Arg::None, |file| Arg::Number(file.inode.try_into().unwrap_or(i64::MAX))),
         _ => match activity.act {
-            Act::FileOpen | Act::Unlink | Act::Rmdir | Act::Mkdir | Act::Mknod | Act::Chmod | Act::Chown | Act::Truncate
-            | Act::Setxattr | Act::Utimens | Act::Rename | Act::Link | Act::Symlink => of_file(activity, name),
+            Act::FileOpen
+            | Act::Unlink
+            | Act::Rmdir
+            | Act::Mkdir
+            | Act::Mknod
+            | Act::Chmod
+            | Act::Chown
+            | Act::Truncate
+            | Act::Setxattr
+            | Act::Utimens
+            | Act::Rename
+            | Act::Link
+            | Act::Symlink => of_file(activity, name),
             Act::Socket | Act::Connect | Act::Bind | Act::Listen | Act::Accept | Act::Send => of_socket(activity, name),
             Act::Mount => of_mount(activity, name),
             Act::Chroot => match (activity.call, name) {
@@ -335,7 +446,9 @@ fn of_file<'a>(activity: &'a Activity, name: &str) -> Arg<'a> {
                 Arg::Open(evt::open_flags(activity), created)
             }
             "mode" if evt::open_flags(activity) & libc::O_CREAT as u64 != 0 => match activity.call {
-                "openat2" => activity.file.map_or(Arg::None, |file| Arg::Bits(flags::MODE, (file.mode & 0o7777).into())),
+                "openat2" => {
+                    activity.file.map_or(Arg::None, |file| Arg::Bits(flags::MODE, (file.mode & 0o7777).into()))
+                }
                 "creat" => Arg::Bits(flags::MODE, at(1)),
                 _ => Arg::Bits(flags::MODE, at(2 + shift)),
             },
@@ -404,7 +517,9 @@ fn of_socket<'a>(activity: &'a Activity, name: &str) -> Arg<'a> {
         (Act::Socket, "type") => Arg::Named(flags::SOCKET, at(1) & 0xff),
         (Act::Socket, "proto") => Arg::Number(at(2) as i64),
         (Act::Listen, "backlog") => Arg::Number(i64::from(at(1) as i32)),
-        (Act::Connect | Act::Bind | Act::Accept | Act::Send, "tuple" | "addr") if activity.socket.is_some() => Arg::Line,
+        (Act::Connect | Act::Bind | Act::Accept | Act::Send, "tuple" | "addr") if activity.socket.is_some() => {
+            Arg::Line
+        }
         (Act::Accept, "flags") if activity.call == "accept4" => Arg::Number(at(3) as i64),
         (Act::Send, "size") if activity.call == "sendto" => Arg::Number(at(2) as i64),
         _ => Arg::None,

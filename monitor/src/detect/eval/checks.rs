@@ -71,8 +71,9 @@ impl Checks {
             })
             .collect();
         // Arguments are text. Compared with numbers they are numbers: `evt.arg.sig = 9` and `= SIGKILL` are the same.
-        let orders = matches!(check.operator, Operator::Equal | Operator::NotEqual | Operator::In | Operator::Intersects)
-            || Order::of(check.operator).is_some();
+        let orders =
+            matches!(check.operator, Operator::Equal | Operator::NotEqual | Operator::In | Operator::Intersects)
+                || Order::of(check.operator).is_some();
         let numbers = !operands.is_empty() && operands.iter().all(|operand| number(operand).is_ok());
         if slots.list[slot].is("evt.arg") && orders && numbers {
             slot = slots.raw(slot);
@@ -86,7 +87,8 @@ impl Checks {
         if !fields && let Some(known) = self.known.get(&key) {
             return Ok(*known);
         }
-        let matcher = if fields { others(check, slot, slots)? } else { literal(check.operator, kind, &operands, slots, slot)? };
+        let matcher =
+            if fields { others(check, slot, slots)? } else { literal(check.operator, kind, &operands, slots, slot)? };
         let negated = check.operator == Operator::NotEqual;
         let all = match slots.list[slot].several() {
             Several::Any => false,
@@ -217,13 +219,7 @@ pub const fn symbol(operator: Operator) -> &'static str {
     }
 }
 
-fn literal(
-    operator: Operator,
-    kind: Type,
-    operands: &[String],
-    slots: &Slots,
-    slot: usize,
-) -> Result<Matcher, String> {
+fn literal(operator: Operator, kind: Type, operands: &[String], slots: &Slots, slot: usize) -> Result<Matcher, String> {
     if !allowed(kind, operator) {
         return Err(refuse(operator, slots, slot));
     }
@@ -233,7 +229,11 @@ fn literal(
     }
     let [first, rest @ ..] = operands else {
         // An empty list is Falco's way of a rule that nothing has been added to yet.
-        return if many { Ok(Matcher::Texts(matcher::Texts::default())) } else { Err(format!("`{}` needs a value", symbol(operator))) };
+        return if many {
+            Ok(Matcher::Texts(matcher::Texts::default()))
+        } else {
+            Err(format!("`{}` needs a value", symbol(operator)))
+        };
     };
     if !many && !rest.is_empty() {
         return Err(format!("`{}` takes one value, not {}", symbol(operator), operands.len()));
@@ -307,7 +307,9 @@ fn others(check: &ast::Check, slot: usize, slots: &mut Slots) -> Result<Matcher,
         found.push(other);
     }
     match (check.operator, found.as_slice()) {
-        (Operator::Equal | Operator::NotEqual, [_]) | (Operator::In | Operator::Intersects, _) => Ok(Matcher::Same(found)),
+        (Operator::Equal | Operator::NotEqual, [_]) | (Operator::In | Operator::Intersects, _) => {
+            Ok(Matcher::Same(found))
+        }
         // Ours: Falco compares fields for equality and order only.
         (Operator::StartsWith, [other]) if slots.list[slot].kind == Type::Text => Ok(Matcher::SameStart(*other)),
         (operator, [other]) => match Order::of(operator) {

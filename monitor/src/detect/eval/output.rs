@@ -149,5 +149,8 @@ fn field(text: &str, place: &Place) -> Option<(Field, usize)> {
         argument = Some(inside[..end].to_owned());
         length += end + 2;
     }
-    Some((Field { name: name.to_owned(), argument, transformers: Vec::new(), parts: Vec::new(), place: place.clone() }, length))
+    Some((
+        Field { name: name.to_owned(), argument, transformers: Vec::new(), parts: Vec::new(), place: place.clone() },
+        length,
+    ))
 }

@@ -87,7 +87,8 @@ impl Rules {
             let mut wrong = Vec::new();
             let compiled = made.compile(rule, &mut wrong);
             // Falco's switch against complaints about fields of newer versions.
-            let quiet = compiled.ast.skip_if_unknown_filter && wrong.iter().any(|(_, message)| message.starts_with("there is no field"));
+            let quiet = compiled.ast.skip_if_unknown_filter
+                && wrong.iter().any(|(_, message)| message.starts_with("there is no field"));
             if wrong.is_empty() {
                 made.list.push(compiled);
             } else {
@@ -169,7 +170,10 @@ impl Rules {
                         let message = unknown_call(name);
                         diagnostics.push(diagnostic(&rule.ast, place.clone(), false, message));
                     }
-                    let names = calls::same(name).map_or_else(|| vec![name.to_owned()], |names| names.iter().map(|name| (*name).to_owned()).collect());
+                    let names = calls::same(name).map_or_else(
+                        || vec![name.to_owned()],
+                        |names| names.iter().map(|name| (*name).to_owned()).collect(),
+                    );
                     for name in &names {
                         self.kinds.insert(name.as_str().into(), self.names.len());
                     }

@@ -35,7 +35,10 @@ impl<'a, 'm> Session<'a, 'm> {
         let values = std::mem::take(&mut memory.values).recycle();
         memory.event = if memory.event >= u32::MAX / 2 - 1 { 0 } else { memory.event + 1 };
         // After four billion events, and for other rules, nothing remembered is valid.
-        if memory.event <= 1 || memory.taken.len() != rules.slots.list.len() || memory.results.len() != rules.checks.list.len() {
+        if memory.event <= 1
+            || memory.taken.len() != rules.slots.list.len()
+            || memory.results.len() != rules.checks.list.len()
+        {
             memory.taken.clear();
             memory.taken.resize(rules.slots.list.len(), (0, 0, 0));
             memory.results.clear();
@@ -218,7 +221,9 @@ impl<'a, 'm> Session<'a, 'm> {
             let Self { values, memory, .. } = self;
             let Some(text) = values.text_of(&values.list[index]) else { continue };
             for found in group.automaton.find_overlapping_iter(text) {
-                if let Some(result) = group.checks.get(found.pattern().as_usize()).and_then(|at| memory.results.get_mut(*at)) {
+                if let Some(result) =
+                    group.checks.get(found.pattern().as_usize()).and_then(|at| memory.results.get_mut(*at))
+                {
                     *result |= 1;
                 }
             }

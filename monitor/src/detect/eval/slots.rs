@@ -198,9 +198,10 @@ fn inside(definition: &'static Definition, argument: Option<&str>) -> Result<Ins
     let name = definition.name;
     let Some(argument) = argument.map(str::trim).filter(|argument| !argument.is_empty()) else {
         return match definition.brackets {
-            Brackets::NeedsKey | Brackets::NeedsIndex => {
-                Err(format!("`{name}` needs an argument, as in {name}{}", if name.starts_with("evt.arg") { ".flags" } else { "[1]" }))
-            }
+            Brackets::NeedsKey | Brackets::NeedsIndex => Err(format!(
+                "`{name}` needs an argument, as in {name}{}",
+                if name.starts_with("evt.arg") { ".flags" } else { "[1]" }
+            )),
             _ => Ok(Inside::Nothing),
         };
     };

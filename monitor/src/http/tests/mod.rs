@@ -110,6 +110,10 @@ impl Backend for Fake {
         self.ready.clone()
     }
 
+    fn audit_head(&self) -> Option<crate::audit::Head> {
+        crate::audit::Head::parse(&format!("7:{}", "ab".repeat(32)))
+    }
+
     fn events(&self) -> &Store {
         &self.events
     }

@@ -10,7 +10,7 @@ use monitor_common::{
 };
 use zerocopy::FromBytes;
 
-use super::{Exec, ExecFile};
+use super::{Exec, ExecFile, Written};
 
 /// The environment variables that are kept, with the reason. All others are forgotten here: they are full of secrets.
 pub const ENVIRONMENT: &[(&str, &str)] = &[
@@ -168,13 +168,20 @@ pub fn decode(record: &[u8]) -> Result<Exec, DecodeError> {
             inode: head.inode,
             device: head.device,
             magic: head.magic,
-            ..ExecFile::default()
+            modified_ns: head.modified_ns,
+            changed_ns: head.changed_ns,
+            upper_layer: head.upper_layer != 0,
         },
         gained: head.per_clear != 0,
         stdio: head.stdio,
         cgroup_id: head.cgroup_id,
         cgroup_set: head.cgroup_set,
-        suid: head.euid,
+        written: (head.writer.process.tgid != 0)
+            .then_some(Written { by: head.writer.process, time_ns: head.writer.time_ns }),
+        suid: head.suid,
+        capabilities: head.cap_effective,
+        session: head.session,
+        process_group: head.process_group,
         ..Exec::default()
     })
 }
@@ -215,9 +222,14 @@ fn wanted(block: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
         .collect()
 }
 
-/// Puts the components together. `anonymous`: the file has no link, so that a lone `memfd:NAME` is the name of a memfd
+/// Puts the components of a path together that the kernel programs walked. `anonymous`: the file has no link, so that a lone `memfd:NAME` is the name of a memfd
 /// (in which NAME may contain slashes) and no file in the root directory.
-fn path(field: &'static str, names: &[u8], cut: u32, anonymous: bool) -> Result<Vec<u8>, DecodeError> {
+pub(in crate::signals) fn path(
+    field: &'static str,
+    names: &[u8],
+    cut: u32,
+    anonymous: bool,
+) -> Result<Vec<u8>, DecodeError> {
     if !names.is_empty() && names.last() != Some(&0) {
         return Err(DecodeError::Unterminated { field });
     }

@@ -78,7 +78,6 @@ pub(super) const FIELDS: &[Definition] = &[
 /// What Falco calls everything outside of containers.
 const HOST: &str = "host";
 
-
 fn container<'a>(facts: &Facts<'a>) -> Option<&'a Container> {
     // A process that has just been made known by its exec has its control group in the table, as every other.
     facts.process()?.cgroup.container.as_ref()

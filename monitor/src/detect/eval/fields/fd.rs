@@ -44,7 +44,10 @@ pub(super) const FIELDS: &[Definition] = &[
     })
     .cost(20),
     field("fd.nameraw", Type::Text, |facts, _, out| {
-        if let Some(name) = facts.activity().filter(|activity| activity.act == Act::FileOpen).and_then(|activity| activity.name.as_ref())
+        if let Some(name) = facts
+            .activity()
+            .filter(|activity| activity.act == Act::FileOpen)
+            .and_then(|activity| activity.name.as_ref())
         {
             out.known(&name.raw);
         }

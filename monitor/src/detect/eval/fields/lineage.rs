@@ -132,12 +132,7 @@ fn line<'a>(subject: Subject<'a>, first: &[u8], out: &mut Values<'a>) {
 }
 
 /// The one that the index names; without one all ancestors, without the process itself.
-fn each<'a>(
-    facts: &Facts<'a>,
-    argument: Argument<'_>,
-    out: &mut Values<'a>,
-    push: fn(Subject<'a>, &mut Values<'a>),
-) {
+fn each<'a>(facts: &Facts<'a>, argument: Argument<'_>, out: &mut Values<'a>, push: fn(Subject<'a>, &mut Values<'a>)) {
     match argument {
         Argument::Index(generation) => {
             if let Some(subject) = facts.subject(generation) {
@@ -151,12 +146,7 @@ fn each<'a>(
 }
 
 /// Who leads the session or the group: the process with that id, else the eldest ancestor in it.
-fn leader<'a>(
-    facts: &Facts<'a>,
-    out: &mut Values<'a>,
-    id: fn(Subject<'a>) -> u32,
-    which: fn(Subject<'a>) -> &'a [u8],
-) {
+fn leader<'a>(facts: &Facts<'a>, out: &mut Values<'a>, id: fn(Subject<'a>) -> u32, which: fn(Subject<'a>) -> &'a [u8]) {
     let Some(subject) = facts.subject(0) else { return };
     let wanted = id(subject);
     if wanted == 0 {
@@ -165,8 +155,9 @@ fn leader<'a>(
     if wanted == facts.event.process.tgid {
         return out.known(which(subject));
     }
-    let found = facts.world.find(wanted).or_else(|| {
-        facts.ancestors().take_while(|process| id(Subject::Process(process)) == wanted).last()
-    });
+    let found = facts
+        .world
+        .find(wanted)
+        .or_else(|| facts.ancestors().take_while(|process| id(Subject::Process(process)) == wanted).last());
     out.known(which(found.map_or(subject, Subject::Process)));
 }

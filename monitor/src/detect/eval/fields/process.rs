@@ -198,7 +198,10 @@ fn terminal(name: &[u8]) -> i64 {
         b"console" => (5 << 8) | 1,
         _ => {
             let found = number(b"pts/").map(|n| (136 << 8) + n);
-            found.or_else(|| number(b"ttyS").map(|n| (4 << 8) + 64 + n)).or_else(|| number(b"tty").map(|n| (4 << 8) + n)).unwrap_or(5 << 8)
+            found
+                .or_else(|| number(b"ttyS").map(|n| (4 << 8) + 64 + n))
+                .or_else(|| number(b"tty").map(|n| (4 << 8) + n))
+                .unwrap_or(5 << 8)
         }
     }
 }

@@ -329,14 +329,22 @@ fn arguments_of_other_calls() {
     let chmod = of(Act::Chmod, "fchmodat", [0, 0, 0o4755, 0, 0, 0]);
     assert!(holds("evt.arg.mode contains S_ISUID and evt.arg.mode contains S_IXOTH", &chmod, &host));
     assert!(!holds("evt.arg.mode contains S_ISGID", &chmod, &host));
-    all(&of(Act::SetIds, "setresuid", [u64::MAX, 0, 5, 0, 0, 0]), &host, &[
-        ("evt.arg.ruid", "-1"),
-        ("evt.arg.euid", "0"),
-        ("evt.arg.suid", "5"),
-    ]);
-    all(&of(Act::Unshare, "unshare", [0x1002_0000, 0, 0, 0, 0, 0]), &host, &[("evt.arg.flags", "CLONE_NEWNS|CLONE_NEWUSER")]);
+    all(
+        &of(Act::SetIds, "setresuid", [u64::MAX, 0, 5, 0, 0, 0]),
+        &host,
+        &[("evt.arg.ruid", "-1"), ("evt.arg.euid", "0"), ("evt.arg.suid", "5")],
+    );
+    all(
+        &of(Act::Unshare, "unshare", [0x1002_0000, 0, 0, 0, 0, 0]),
+        &host,
+        &[("evt.arg.flags", "CLONE_NEWNS|CLONE_NEWUSER")],
+    );
     all(&of(Act::Bpf, "bpf", [5, 0, 0, 0, 0, 0]), &host, &[("evt.arg.cmd", "BPF_PROG_LOAD")]);
-    all(&of(Act::MemoryExec, "mprotect", [0, 4096, 7, 0, 0, 0]), &host, &[("evt.arg.prot", "PROT_READ|PROT_WRITE|PROT_EXEC")]);
+    all(
+        &of(Act::MemoryExec, "mprotect", [0, 4096, 7, 0, 0, 0]),
+        &host,
+        &[("evt.arg.prot", "PROT_READ|PROT_WRITE|PROT_EXEC")],
+    );
     all(&of(Act::Utimens, "utimensat", [0, 0, 1, 0, 0, 0]), &host, &[("evt.arg.times_set", "true")]);
 }
 
@@ -344,7 +352,11 @@ fn arguments_of_other_calls() {
 fn forks_and_ends() {
     let host = Host::new();
     let fork = event(20, What::Fork { child: key(30) });
-    all(&fork, &host, &[("evt.type", "clone"), ("evt.rawres", "30"), ("target.name", "sh"), ("target.is_child", "true")]);
+    all(
+        &fork,
+        &host,
+        &[("evt.type", "clone"), ("evt.rawres", "30"), ("target.name", "sh"), ("target.is_child", "true")],
+    );
     let exit = event(20, What::Exit { status: Some(0x0300) });
     all(&exit, &host, &[("evt.type", "procexit"), ("evt.arg.ret", "3"), ("evt.res", "<NA>"), ("proc.name", "worker")]);
     let killed = event(20, What::Exit { status: Some(0x8b) });
