@@ -6,7 +6,7 @@ use std::{
     io::Read as _,
     path::Path,
     process::{Command, Stdio},
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -24,11 +24,18 @@ pub(super) const SOON: Duration = Duration::from_secs(10);
 /// Severities, the least first.
 const SEVERITIES: [&str; 5] = ["info", "low", "medium", "high", "critical"];
 
-/// The daemon with its default rules that all these tests share.
-pub(super) fn daemon() -> &'static Daemon {
-    static DAEMON: OnceLock<Daemon> = OnceLock::new();
-    DAEMON.get_or_init(|| Daemon::start("[metrics]\ngroups = 2000\n"))
+/// A daemon with the default rules. Each test has its own: what one has seen is no news to it in another test.
+pub(super) fn daemon() -> Daemon {
+    Daemon::start("[metrics]\ngroups = 2000\n")
 }
+
+/// A line with what it may use before it.
+pub(super) fn with_prelude(daemon: &Daemon, line: &str) -> String {
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/detect/data");
+    format!("DATA={data}\nMONITOR={}\n{PRELUDE}\n{line}", daemon.pid())
+}
+
+const PRELUDE: &str = include_str!("data/prelude.sh");
 
 /// Lines use fixed ports and paths, and count what one session does: one at a time.
 pub(super) fn turn() -> MutexGuard<'static, ()> {

@@ -42,7 +42,7 @@ fn every_attack_is_told_with_its_technique() {
     let mut failed = Vec::new();
     for row in rows(ATTACKS) {
         let (rule, least, techniques) = expected(row.expected);
-        let right = act(daemon, row.line).wait(daemon, |alert| {
+        let right = act(&daemon, row.line).wait(&daemon, |alert| {
             let named = techniques.is_empty() || techniques.iter().any(|technique| names_technique(alert, technique));
             is_of(alert, rule) && at_least(text(alert, "severity"), least) && named
         });
@@ -60,7 +60,7 @@ fn what_looks_like_an_attack_gives_nothing_above_low() {
     for row in rows(BENIGN) {
         // The one that a host may well want to be told of.
         let most = if row.expected.contains("at most MEDIUM") { "medium" } else { "low" };
-        let mut alerts = act(daemon, row.line).all(daemon);
+        let mut alerts = act(&daemon, row.line).all(&daemon);
         alerts.retain(|alert| !at_least(most, text(alert, "severity")));
         if !alerts.is_empty() {
             failed.push(format!("{}: {:?}", row.id, names(&alerts)));
