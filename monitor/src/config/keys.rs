@@ -226,10 +226,14 @@ pub static KEYS: &[Key] = &[
     key!(events.store: Count(1..=1_000_000), Restart, "50000",
         "Events kept in memory for the HTTP API; the oldest is given up first."),
 
+    key!(rules.defaults: Switch, Live, "false",
+        "Whether the rules that come with the daemon are used. `monitor rules list` shows them, docs/RULES.md explains them."),
     key!(rules.directory: Path, Live, r#""/srv/monitor/rules.d""#,
-        "Directory of *.toml files that tune the rules. It may be absent."),
-    key!(rules.disable: Names(Item::Word), Live, r#"["exec_tmp"]"#,
-        "Ids of rules that are off."),
+        "Directory of rule files, *.yaml and *.yml in Falco's language or Sigma's, loaded in the order of their names behind the default rules, which they may change. It may be absent."),
+    key!(rules.files: Names(Item::Place), Live, r#"["/etc/falco/falco_rules.yaml", "/srv/sigma/rules/linux/"]"#,
+        "More rule files, and directories of them, loaded before those of the directory."),
+    key!(rules.disable: Names(Item::Title), Live, r#"["exec_tmp", "Terminal shell in container"]"#,
+        "Names of rules that are off."),
 
     key!(audit.enabled: Switch, Restart, "false",
         "Whether an audit trail is kept."),

@@ -22,6 +22,7 @@ mod yaml;
 
 pub use files::{Read, files};
 pub use load::{Loaded, Source, condition, field, load};
+pub(crate) use nearest::nearest;
 
 #[cfg(test)]
 mod tests;
