@@ -4,6 +4,7 @@ pub mod app;
 pub mod audit;
 pub mod bpf;
 pub mod budget;
+pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod detect;

@@ -28,6 +28,11 @@ impl BootClock {
         Self { boot_ns }
     }
 
+    /// The time of day at boot, nanoseconds since 1970.
+    pub const fn boot_ns(self) -> i128 {
+        self.boot_ns
+    }
+
     /// From the two clocks as they are now. Read it anew now and then: somebody may set the time of day.
     pub fn read() -> Self {
         let nanoseconds = |clock| {

@@ -144,7 +144,7 @@ fn of_kernel(kernel: &KernelSide, families: &mut Families) {
     }
     for ring in Ring::ALL {
         let account = kernel.account(ring);
-        let malformed = account.malformed + kernel.undecodable[ring as usize];
+        let malformed = account.malformed + kernel.order.undecodable[ring as usize];
         families.counter(&RECORDS, &[ring.name()], account.received as f64);
         families.counter(&BYTES, &[ring.name()], account.bytes as f64);
         families.counter(&MISSING, &[ring.name()], account.missing as f64);

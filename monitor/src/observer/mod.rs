@@ -5,6 +5,7 @@ mod budget;
 mod collect;
 mod happened;
 mod kernel_side;
+mod order;
 mod per_process;
 mod publish;
 
@@ -41,6 +42,8 @@ use crate::{
 pub use collect::metrics;
 pub use happened::Happened;
 pub use kernel_side::{Batch, KernelSide};
+pub use order::{Order, Rings};
+pub use publish::{alerts_of_exec, lost};
 
 /// Between two slices of /proc.
 const SLICES: Duration = Duration::from_millis(10);
@@ -180,7 +183,7 @@ impl Observer {
     fn round(&mut self) -> usize {
         self.heartbeat.store(since_boot(), Ordering::Relaxed);
         let Some(kernel) = &mut self.kernel else { return 0 };
-        let Batch { taken, happened } = kernel.drain(Pace::BATCH);
+        let Batch { taken, happened } = kernel.drain(Pace::BATCH, None);
         for record in happened {
             // The table is as it was at that moment: rules are asked before anything later changes it.
             record.apply(&mut self.table);
@@ -295,6 +298,7 @@ fn table_options(config: &Config) -> Options {
         capacity: config.processes.table as usize,
         keep_exited: config.processes.keep_exited,
         exclude: Some(std::process::id()),
+        offline: false,
     }
 }
 

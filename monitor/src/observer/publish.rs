@@ -2,11 +2,11 @@
 
 use monitor_common::{loss::Loss, record::Ring};
 
-use super::Observer;
+use super::{KernelSide, Observer};
 use crate::{
     bpf::{Program, programs, wall::since_boot},
-    detect::{Ancestor, Context, Finding, LossCount, alert_of_exec, alert_of_observer, blinds},
-    events::{BootClock, Lost},
+    detect::{Ancestor, Context, Engine, Finding, LossCount, alert_of_exec, alert_of_observer, blinds},
+    events::{Alert, BootClock, Lost},
     processes::{Process, ProcessId, ProcessTable},
     signals::exec::Exec,
 };
@@ -60,39 +60,54 @@ impl Context for Known<'_> {
     }
 }
 
+/// Runs the rules over an exec: the alerts, each with the group that it counts for. `now` is asked only when there is one.
+pub fn alerts_of_exec(
+    engine: &mut Engine,
+    table: &ProcessTable,
+    exec: &Exec,
+    now: impl FnOnce() -> (BootClock, Lost),
+) -> Vec<(Alert, String)> {
+    let known = Known { table, id: ProcessId::from_key(exec.process) };
+    let mut findings = Vec::new();
+    engine.on_exec(exec, &known, &mut findings);
+    if findings.is_empty() {
+        return Vec::new();
+    }
+    let (clock, lost) = now();
+    let alert = |finding| (alert_of_exec(finding, exec, &known, clock, lost), known.label().to_owned());
+    findings.into_iter().map(alert).collect()
+}
+
+/// Records lost since the start, by ring. The gaps in the numbers prove it; the kernel's own count knows the latest.
+pub fn lost(kernel: Option<&KernelSide>) -> Lost {
+    let Some(kernel) = kernel else { return Lost::default() };
+    Lost {
+        security_ring: kernel
+            .account(Ring::Security)
+            .missing
+            .max(kernel.lost(Loss::ExecRing) + kernel.lost(Loss::ActivityRing)),
+        telemetry_ring: kernel
+            .account(Ring::Telemetry)
+            .missing
+            .max(kernel.lost(Loss::ForkRing) + kernel.lost(Loss::ExitRing)),
+    }
+}
+
 impl Observer {
     /// Runs the rules over an exec, and publishes what they find.
     pub(super) fn judge(&mut self, exec: &Exec) {
-        let known = Known { table: &self.table, id: ProcessId::from_key(exec.process) };
-        let mut findings = Vec::new();
-        self.engine.on_exec(exec, &known, &mut findings);
-        if findings.is_empty() {
-            return;
-        }
-        let (clock, lost) = (BootClock::read(), self.lost());
-        for finding in findings {
-            let alert = alert_of_exec(finding, exec, &known, clock, lost);
-            let published = self.store.publish_counted(&alert, known.label());
+        let now = || (BootClock::read(), lost(self.kernel.as_ref()));
+        for (alert, label) in alerts_of_exec(&mut self.engine, &self.table, exec, now) {
+            let published = self.store.publish_counted(&alert, &label);
             self.sink.write(&published);
             self.trail.alert(&published);
         }
     }
 
-    /// Records lost since the start, by ring. The gaps in the numbers prove it; the kernel's own count knows the latest.
+    /// Records lost since the start.
     fn lost(&self) -> Lost {
-        let Some(kernel) = &self.kernel else { return Lost::default() };
-        Lost {
-            security_ring: kernel
-                .account(Ring::Security)
-                .missing
-                .max(kernel.lost(Loss::ExecRing) + kernel.lost(Loss::ActivityRing)),
-            telemetry_ring: kernel
-                .account(Ring::Telemetry)
-                .missing
-                .max(kernel.lost(Loss::ForkRing) + kernel.lost(Loss::ExitRing)),
-        }
+        lost(self.kernel.as_ref())
     }
-
     /// Says in the stream of events when records were lost: whoever reads it must know that it is not complete.
     pub(super) fn report_losses(&mut self) {
         let Some(kernel) = &self.kernel else { return };
@@ -107,7 +122,7 @@ impl Observer {
             let count = |cause, total| LossCount { signal: ring.name(), cause, total };
             [
                 count("ring_missing", account.missing),
-                count("ring_malformed", account.malformed + kernel.undecodable[*ring as usize]),
+                count("ring_malformed", account.malformed + kernel.order.undecodable[*ring as usize]),
             ]
         });
         let missed = |signal, program: Program| {
