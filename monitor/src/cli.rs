@@ -105,7 +105,7 @@ fn dispatch(command: Command, mut sources: Sources, console: &mut Console<'_>) -
             let options = RecordOptions { time: Duration::from_secs(seconds), most_bytes: max_size << 20, rules };
             Action::Record { file, options, loaded: Box::new(Loaded::load(sources)?) }
         }
-        Command::Replay { file, rules } => Action::Done(replay::run(&file, rules, console)),
+        Command::Replay { file, rules, format } => Action::Done(replay::run(&file, rules, &format, console)),
         Command::Audit { command } => Action::Done(audit::run(command, sources, console)?),
         Command::Docs { page } => Action::Done(print(console, &docs::page(&page))),
         Command::Version => Action::Done(print(console, &format!("{}\n", version()))),

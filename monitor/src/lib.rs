@@ -16,6 +16,7 @@ pub mod logging;
 pub mod metrics;
 pub mod observer;
 pub mod processes;
+pub mod respond;
 pub mod signals;
 pub mod slots;
 pub mod sys;

@@ -10,7 +10,7 @@ use super::{CaptureError, End, Meta, ReplayOptions};
 use crate::bpf::{drain::Pace, wall::since_boot};
 use crate::config::Config;
 use crate::events::{Alert, BootClock};
-use crate::observer::{self, Happened, alerts_of_exec, lost};
+use crate::observer::{self, Judge, lost};
 
 /// Ended processes are forgotten this often.
 const EXPIRE: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ pub fn record(
     stop: &dyn Fn() -> bool,
     mut publish: impl FnMut(&Meta, &Alert),
 ) -> Result<u64, CaptureError> {
-    let mut engine = options.rules.engine()?;
+    let mut judge = Judge::new(options.rules.engine()?);
     let mut writer = Writer::create(path)?;
     let mut kernel = observer::attach(config)?;
     let named: Vec<_> = config.groups.iter().map(|group| (group.name.clone(), group.exe.clone())).collect();
@@ -65,10 +65,8 @@ pub fn record(
         let (clock, lost) = (BootClock::read(), lost(Some(&kernel)));
         for happened in &batch.happened {
             happened.apply(&mut table);
-            if let Happened::Exec(exec) = happened {
-                for (alert, _) in alerts_of_exec(&mut engine, &table, exec, || (clock, lost)) {
-                    publish(&meta, &alert);
-                }
+            for (alert, _) in judge.judge(&table, happened, || (clock, lost)) {
+                publish(&meta, &alert);
             }
         }
         table.settle();

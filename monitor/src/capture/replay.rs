@@ -7,7 +7,7 @@ use super::container::{Ending, Reader};
 use super::{CaptureError, Meta};
 use crate::detect::{Engine, RuleSettings};
 use crate::events::{Alert, BootClock};
-use crate::observer::{Happened, Order, alerts_of_exec};
+use crate::observer::{Judge, Order};
 use crate::processes::{GroupOptions, GroupRule, Groups, Options, ProcessTable};
 
 /// How to replay.
@@ -69,7 +69,7 @@ pub fn replay(
     options: &ReplayOptions,
     mut publish: impl FnMut(&Meta, &Alert),
 ) -> Result<Replayed, CaptureError> {
-    let mut engine = options.engine()?;
+    let mut judge = Judge::new(options.engine()?);
     let mut reader = Reader::open(path)?;
     let meta = reader.meta()?;
     let mut table = table(&meta.named, meta.recorder, true);
@@ -92,11 +92,9 @@ pub fn replay(
         let now = || (BootClock::new(round.end.boot_ns), round.end.lost());
         for happened in &batch.happened {
             happened.apply(&mut table);
-            if let Happened::Exec(exec) = happened {
-                for (alert, _) in alerts_of_exec(&mut engine, &table, exec, now) {
-                    replayed.alerts += 1;
-                    publish(&replayed.meta, &alert);
-                }
+            for (alert, _) in judge.judge(&table, happened, now) {
+                replayed.alerts += 1;
+                publish(&replayed.meta, &alert);
             }
         }
         table.settle();

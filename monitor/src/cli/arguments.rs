@@ -157,6 +157,9 @@ pub(super) enum Command {
         /// Directory of rule files; without it the rules as they are
         #[arg(long, value_name = "DIR")]
         rules: Option<PathBuf>,
+        /// How alerts are printed
+        #[arg(long, value_parser = ["native", "ecs", "ocsf"], default_value = "native")]
+        format: String,
     },
     /// Check or print the audit trail
     #[command(after_help = AUDIT_HELP)]

@@ -13,25 +13,29 @@ use crate::bpf::BpfError;
 use crate::capture::{self, CaptureError, Ending, Meta, RecordOptions, ReplayOptions};
 use crate::config::Loaded;
 use crate::config::mistake::printable;
-use crate::events::{Alert, Store};
+use crate::config::model::Choice as _;
+use crate::events::{Alert, Format, Store};
 
 /// Prints alerts as the daemon would.
 struct Printer<'a, 'b> {
     console: &'a mut Console<'b>,
+    format: Format,
     store: Option<Store>,
     written: std::io::Result<()>,
 }
 
 impl<'a, 'b> Printer<'a, 'b> {
-    fn new(console: &'a mut Console<'b>) -> Self {
-        Self { console, store: None, written: Ok(()) }
+    fn new(console: &'a mut Console<'b>, format: Format) -> Self {
+        Self { console, format, store: None, written: Ok(()) }
     }
 
     fn print(&mut self, meta: &Meta, alert: &Alert) {
         let store = self.store.get_or_insert_with(|| Store::new(1).with_host(meta.host.clone()));
         let published = store.publish(alert);
         if self.written.is_ok() {
-            self.written = self.console.print(&format!("{}\n", String::from_utf8_lossy(&published.json)));
+            let other = self.format.render(&published.json);
+            let text = String::from_utf8_lossy(other.as_deref().unwrap_or(&published.json));
+            self.written = self.console.print(&format!("{text}\n"));
         }
     }
 
@@ -44,9 +48,10 @@ impl<'a, 'b> Printer<'a, 'b> {
 }
 
 /// Goes through a recording.
-pub(super) fn run(file: &Path, rules: Option<PathBuf>, console: &mut Console<'_>) -> Exit {
+pub(super) fn run(file: &Path, rules: Option<PathBuf>, format: &str, console: &mut Console<'_>) -> Exit {
     let options = ReplayOptions { rules, disable: Vec::new() };
-    let mut printer = Printer::new(console);
+    let format = Format::WORDS.iter().find(|(word, _)| *word == format).map_or(Format::Native, |(_, format)| *format);
+    let mut printer = Printer::new(console, format);
     let replayed = match capture::replay(file, &options, |meta, alert| printer.print(meta, alert)) {
         Ok(replayed) => replayed,
         Err(error) => {
@@ -74,7 +79,7 @@ pub fn record(file: &Path, options: &RecordOptions, loaded: &Loaded, console: &m
         console.complain(&format!("cannot wait for signals: {error}"));
         return Exit::FAILURE;
     }
-    let mut printer = Printer::new(console);
+    let mut printer = Printer::new(console, Format::Native);
     let stopped = || stop.load(Ordering::Relaxed);
     match capture::record(file, &loaded.config, options, &stopped, |meta, alert| printer.print(meta, alert)) {
         Ok(records) => {
