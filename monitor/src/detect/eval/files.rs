@@ -62,7 +62,11 @@ impl Files {
     pub fn of(tree: &Tree, wanted: bool, checks: &Checks, slots: &Slots) -> Self {
         match tree {
             Tree::Known(bool) => {
-                if *bool == wanted { Self::all() } else { Self::default() }
+                if *bool == wanted {
+                    Self::all()
+                } else {
+                    Self::default()
+                }
             }
             Tree::Check(at) => {
                 let check = checks.list.get(*at).filter(|check| wanted && !check.negated);
@@ -132,7 +136,9 @@ fn of_check(check: &Check, slots: &Slots) -> Option<Files> {
         return None;
     }
     match check.operator {
-        _ if equal => Some(Files { paths: check.operands.iter().map(|path| path.clone().into()).collect(), ..Files::default() }),
+        _ if equal => {
+            Some(Files { paths: check.operands.iter().map(|path| path.clone().into()).collect(), ..Files::default() })
+        }
         Operator::StartsWith => Some(each(&Files::beginning)),
         Operator::EndsWith => Some(each(&ending)),
         Operator::Glob => Some(each(&glob)),

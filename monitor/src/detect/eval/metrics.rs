@@ -3,12 +3,8 @@
 use super::engine::Engine;
 use crate::metrics::{Families, Kind, Metric};
 
-static RULES: Metric = Metric {
-    name: "monitor_rules",
-    help: "Rules that are loaded and judge events.",
-    kind: Kind::Gauge,
-    labels: &[],
-};
+static RULES: Metric =
+    Metric { name: "monitor_rules", help: "Rules that are loaded and judge events.", kind: Kind::Gauge, labels: &[] };
 static EVENTS: Metric = Metric {
     name: "monitor_rules_events_total",
     help: "Events that rules were asked about.",

@@ -173,7 +173,8 @@ fn known(check: &Check, slot: &Slot, case: Case) -> Option<bool> {
     let open = case.act == Act::FileOpen;
     match slot.definition.name {
         // Of nothing but opens.
-        "evt.is_open_read" | "evt.is_open_write" | "evt.is_open_create" | "evt.is_open_exec" | "fd.created" | "fd.nameraw"
+        "evt.is_open_read" | "evt.is_open_write" | "evt.is_open_create" | "evt.is_open_exec" | "fd.created"
+        | "fd.nameraw"
             if !open =>
         {
             Some(false)
@@ -206,9 +207,7 @@ fn range(check: &Check, low: i64, high: i64) -> Option<bool> {
         Matcher::Exists => Some(true),
         Matcher::Number(number) if low == high => Some(*number == low),
         Matcher::Number(number) => (!(low..=high).contains(number)).then_some(false),
-        Matcher::Numbers(numbers) => {
-            (!numbers.iter().any(|number| (low..=high).contains(number))).then_some(false)
-        }
+        Matcher::Numbers(numbers) => (!numbers.iter().any(|number| (low..=high).contains(number))).then_some(false),
         Matcher::NumberOrder(order, number) => {
             let at = |value: i64| order.holds(&value, number);
             // An order that holds at both ends of a range holds in between.

@@ -54,9 +54,9 @@ impl Count {
         let marks = self.keys.get(key);
         let before = marks.as_ref().map_or(0, |marks| marks.len());
         let fresh = |time: u64| now_ns.saturating_sub(time) <= within_ns;
-        let marks = self.keys.entry(key, || {
-            if distinct { Marks::Values(HashMap::new()) } else { Marks::Times(VecDeque::new()) }
-        });
+        let marks = self
+            .keys
+            .entry(key, || if distinct { Marks::Values(HashMap::new()) } else { Marks::Times(VecDeque::new()) });
         match marks {
             Marks::Times(times) => {
                 while times.front().is_some_and(|time| !fresh(*time)) {

@@ -27,8 +27,9 @@ fn count(engine: &mut Engine, host: &Host, event: Event) -> usize {
 #[test]
 fn a_finding_tells_what_it_rests_on() {
     let host = Host::new();
-    let text = rule("evt.type=openat and evt.is_open_write=true and fd.name startswith /etc/ and not proc.name in (vi, ed)")
-        .replace("out %proc.name", "'wrote %fd.name by %proc.aname[2], %container.image. 100%'");
+    let text =
+        rule("evt.type=openat and evt.is_open_write=true and fd.name startswith /etc/ and not proc.name in (vi, ed)")
+            .replace("out %proc.name", "'wrote %fd.name by %proc.aname[2], %container.image. 100%'");
     let mut engine = engine(&text);
     let found = judge(&mut engine, &host, &open("/etc/x\ny", libc::O_WRONLY));
     let [finding] = found.as_slice() else { panic!("{found:?}") };
@@ -89,7 +90,8 @@ fn a_sequence_takes_its_steps_in_order_in_time_and_by_entity() {
     ] {
         let mut engine = engine(CHAIN);
         let label = format!("{:?}", steps.iter().map(|(time, event)| (time, event.what.clone())).collect::<Vec<_>>());
-        let found: usize = steps.into_iter().map(|(time, event)| count(&mut engine, &host, at(100 + time, event))).sum();
+        let found: usize =
+            steps.into_iter().map(|(time, event)| count(&mut engine, &host, at(100 + time, event))).sum();
         assert_eq!(found, expected, "{label}");
     }
 }
