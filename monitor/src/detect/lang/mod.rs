@@ -24,6 +24,7 @@ pub(in crate::detect) mod yaml;
 
 pub use files::{Read, files};
 pub use load::{Loaded, Source, condition, field, load};
+pub(crate) use nearest::nearest;
 
 #[cfg(test)]
 mod tests;
