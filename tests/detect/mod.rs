@@ -13,6 +13,7 @@
 
 mod evasions;
 mod falco;
+mod foreign;
 mod rules;
 mod scene;
 mod sigma;
