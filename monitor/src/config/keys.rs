@@ -201,7 +201,7 @@ pub static KEYS: &[Key] = &[
         "How many system calls are timed: every one (full); the first 64 of each thread in each 64 ms and the first of each family, then a random one in 16, which stands for the others (adaptive); none (counts). All are counted with their errors, but those that never return, such as exit, are not where none is timed."),
 
     key!(activity.kinds: Names(Item::Act), Live, r#"["mount", "ptrace"]"#,
-        "Kinds of activity that are observed in any case, not only where rules need them. Each is logged at level debug (monitor::observer)."),
+        "Kinds of activity that are observed in any case, not only where rules need them. Each is logged at level debug (monitor::activity)."),
     key!(activity.watch: Names(Item::Place), Live, r#"["/etc/shadow", "/etc/cron.d/"]"#,
         "Files, and directories with everything below them, of which each opening and change is observed. A path that ends with a slash is a directory."),
     key!(activity.bulk_rate: Count(0..=10_000_000), Live, "10000",

@@ -53,6 +53,16 @@ impl<'a, 'm> Session<'a, 'm> {
         self.memory.values = self.values.recycle();
     }
 
+    /// The rules.
+    pub fn rules(&self) -> &'m Rules {
+        self.rules
+    }
+
+    /// How a field is written.
+    pub fn slot_text(&self, at: usize) -> String {
+        self.rules.slots.list.get(at).map_or_else(String::new, |slot| slot.text.clone())
+    }
+
     /// Where the values of a slot are in `values.list`.
     pub fn slot(&mut self, at: usize) -> std::ops::Range<usize> {
         let (event, start, end) = self.memory.taken.get(at).copied().unwrap_or_default();

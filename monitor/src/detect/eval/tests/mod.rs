@@ -1,6 +1,9 @@
 //! Tests of the back end: made-up events, rules as text.
 
+mod engine;
+mod falco;
 mod fields;
+mod needs;
 mod operators;
 
 use std::collections::HashMap;
@@ -10,7 +13,7 @@ use std::sync::Arc;
 use monitor_common::record::ProcessKey;
 use monitor_common::signals::activity::{Act, FileObject, SocketObject};
 
-use super::{Memory, Rules, Session};
+use super::{Engine, Memory, Rules, Session};
 use crate::detect::lang::{self, Source};
 use crate::detect::{Event, What, World};
 use crate::processes::{Cgroup, Container, Credentials, GroupId, Image, Process, ProcessId};
@@ -215,6 +218,16 @@ pub(in crate::detect) fn compile(text: &str) -> (Rules, Vec<String>) {
     let mut diagnostics = loaded.diagnostics;
     let rules = Rules::new(loaded.rules, &mut diagnostics);
     (rules, diagnostics.iter().map(ToString::to_string).collect())
+}
+
+/// An engine with the rules of a file.
+#[track_caller]
+pub(super) fn engine(text: &str) -> Engine {
+    let (rules, told) = compile(text);
+    assert!(!told.iter().any(|message| message.contains("error:")), "{told:#?}");
+    let mut engine = Engine::default();
+    engine.replace(rules);
+    engine
 }
 
 /// Whether the condition holds of the event.
