@@ -7,7 +7,6 @@
 #![expect(
     clippy::panic,
     clippy::expect_used,
-    clippy::unwrap_used,
     reason = "a test fails by a panic, with a stack that leads to the line that asked"
 )]
 

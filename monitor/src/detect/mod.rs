@@ -35,7 +35,7 @@ pub const METRICS: &[&Metric] = &[&engine::SUPPRESSED, &engine::EXCEPTED];
 
 /// docs/RULES.md.
 pub fn markdown() -> String {
-    rules::markdown()
+    defaults::markdown()
 }
 
 #[cfg(test)]

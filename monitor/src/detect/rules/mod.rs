@@ -1,4 +1,4 @@
-//! The rules. To add one: a file here, its line in [`RULES`], then `UPDATE_DOCS=1 cargo test -p monitor --lib detect`.
+//! The rules. To add one: a file here, its line in [`RULES`].
 
 mod event_loss;
 mod exec_deleted;
@@ -7,7 +7,6 @@ mod exec_hidden;
 mod exec_memfd;
 mod exec_tmp;
 mod kthread_masquerade;
-mod markdown;
 mod revshell_stdio_socket;
 mod setuid_exec;
 
@@ -19,7 +18,6 @@ use crate::events::{Severity, text::lossy};
 use crate::signals::exec::Exec;
 
 pub(super) use event_loss::RULE as EVENT_LOSS;
-pub(super) use markdown::markdown;
 
 /// Every rule there is, in the order of their names.
 pub static RULES: &[&Rule] = &[
