@@ -62,7 +62,11 @@ impl Files {
     pub fn of(tree: &Tree, wanted: bool, checks: &Checks, slots: &Slots) -> Self {
         match tree {
             Tree::Known(bool) => {
-                if *bool == wanted { Self::all() } else { Self::default() }
+                if *bool == wanted {
+                    Self::all()
+                } else {
+                    Self::default()
+                }
             }
             Tree::Check(at) => {
                 let check = checks.list.get(*at).filter(|check| wanted && !check.negated);
@@ -100,7 +104,7 @@ fn smallest(parts: &[Tree], wanted: bool, checks: &Checks, slots: &Slots) -> Fil
 }
 
 /// Fields that hold the path of the file that the event is told for.
-pub const PATHS: &[&str] = &["fd.name", "fd.original", "fs.path.name"];
+pub(super) const PATHS: &[&str] = &["fd.name", "fd.original", "fs.path.name"];
 
 /// None: it says nothing of the file.
 fn of_check(check: &Check, slots: &Slots) -> Option<Files> {
@@ -123,7 +127,7 @@ fn of_check(check: &Check, slots: &Slots) -> Option<Files> {
     if slot.is("fd.directory") {
         return match check.operator {
             _ if equal => Some(each(&|path| directory(path))),
-            Operator::Pmatch => patterns(check, |path| directory(path)),
+            Operator::Pmatch => patterns(check, directory),
             Operator::StartsWith => Some(each(&Files::beginning)),
             _ => None,
         };
@@ -132,7 +136,9 @@ fn of_check(check: &Check, slots: &Slots) -> Option<Files> {
         return None;
     }
     match check.operator {
-        _ if equal => Some(Files { paths: check.operands.iter().map(|path| path.clone().into()).collect(), ..Files::default() }),
+        _ if equal => {
+            Some(Files { paths: check.operands.iter().map(|path| path.clone().into()).collect(), ..Files::default() })
+        }
         Operator::StartsWith => Some(each(&Files::beginning)),
         Operator::EndsWith => Some(each(&ending)),
         Operator::Glob => Some(each(&glob)),
