@@ -15,6 +15,7 @@ pub mod logging;
 pub mod metrics;
 pub mod observer;
 pub mod processes;
+pub mod ruleset;
 pub mod signals;
 pub mod slots;
 pub mod sys;

@@ -7,6 +7,8 @@
     reason = "a test fails by a panic, in its helpers too"
 )]
 
+mod activity_calls;
+mod activity_files;
 mod block_io;
 mod hooks;
 mod loss;

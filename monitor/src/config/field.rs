@@ -75,6 +75,8 @@ pub enum Item {
     Act,
     /// An absolute path, of a directory with a slash at its end.
     Place,
+    /// A name of whatever can be seen: rules may be called anything.
+    Title,
 }
 
 /// A value before its type is known.
@@ -179,6 +181,7 @@ impl Field {
             Self::Names(_, Item::Place) => {
                 "a list of absolute paths, those of directories with a slash at the end".to_owned()
             }
+            Self::Names(_, Item::Title) => "a list of names".to_owned(),
             Self::Names(_, Item::Word) => "a list of names made of letters, digits, dots, _ and -".to_owned(),
             Self::LogFormat(_) => one_of::<LogFormat>(),
             Self::KernelLevel(_) => one_of::<KernelLevel>(),
@@ -223,7 +226,7 @@ impl Item {
                 Err(format!("{} is no kind of activity{}", quoted(entry), suggestion(nearest(entry, acts()))).into())
             }
             Self::Place if !entry.starts_with('/') => Err("a path begins with a slash".into()),
-            Self::Glob | Self::Word | Self::Act | Self::Place => Ok(()),
+            Self::Glob | Self::Word | Self::Act | Self::Place | Self::Title => Ok(()),
         }
     }
 }

@@ -201,7 +201,7 @@ pub static KEYS: &[Key] = &[
         "How many system calls are timed: every one (full); the first 64 of each thread in each 64 ms and the first of each family, then a random one in 16, which stands for the others (adaptive); none (counts). All are counted with their errors, but those that never return, such as exit, are not where none is timed."),
 
     key!(activity.kinds: Names(Item::Act), Live, r#"["mount", "ptrace"]"#,
-        "Kinds of activity that are observed in any case, not only where rules need them. Each is logged at level debug (monitor::observer)."),
+        "Kinds of activity that are observed in any case, not only where rules need them. Each is logged at level debug (monitor::activity)."),
     key!(activity.watch: Names(Item::Place), Live, r#"["/etc/shadow", "/etc/cron.d/"]"#,
         "Files, and directories with everything below them, of which each opening and change is observed. A path that ends with a slash is a directory."),
     key!(activity.bulk_rate: Count(0..=10_000_000), Live, "10000",
@@ -226,10 +226,14 @@ pub static KEYS: &[Key] = &[
     key!(events.store: Count(1..=1_000_000), Restart, "50000",
         "Events kept in memory for the HTTP API; the oldest is given up first."),
 
+    key!(rules.defaults: Switch, Live, "false",
+        "Whether the rules that come with the daemon are used. `monitor rules list` shows them, docs/RULES.md explains them."),
     key!(rules.directory: Path, Live, r#""/srv/monitor/rules.d""#,
-        "Directory of *.toml files that tune the rules. It may be absent."),
-    key!(rules.disable: Names(Item::Word), Live, r#"["exec_tmp"]"#,
-        "Ids of rules that are off."),
+        "Directory of rule files, *.yaml and *.yml in Falco's language or Sigma's, loaded in the order of their names behind the default rules, which they may change. It may be absent."),
+    key!(rules.files: Names(Item::Place), Live, r#"["/etc/falco/falco_rules.yaml", "/srv/sigma/rules/linux/"]"#,
+        "More rule files, and directories of them, loaded before those of the directory."),
+    key!(rules.disable: Names(Item::Title), Live, r#"["exec_tmp", "Terminal shell in container"]"#,
+        "Names of rules that are off."),
 
     key!(audit.enabled: Switch, Restart, "false",
         "Whether an audit trail is kept."),

@@ -306,15 +306,20 @@ pub enum Output {
 /// `[rules]`: the security rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Directory of `*.toml` files that tune the rules; it may be absent.
+    /// The rules that come with the daemon are used.
+    pub defaults: bool,
+    /// Directory of rule files; it may be absent.
     pub directory: PathBuf,
-    /// Ids of rules that are off.
+    /// More rule files, and directories of them.
+    pub files: Vec<String>,
+    /// Names of rules that are off.
     pub disable: Vec<String>,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { directory: PathBuf::from("/etc/monitor/rules.d"), disable: Vec::new() }
+        let directory = PathBuf::from(crate::ruleset::DEFAULT_DIRECTORY);
+        Self { defaults: true, directory, files: Vec::new(), disable: Vec::new() }
     }
 }
 

@@ -15,6 +15,7 @@ mod paths;
 mod report;
 mod rules;
 mod settings;
+pub mod sigma;
 mod suppress;
 
 pub use context::{Ancestor, Context, Recorded};

@@ -191,7 +191,7 @@ impl Observer {
             record.apply(&mut self.table);
             match record {
                 Happened::Exec(exec) => self.judge(&exec),
-                Happened::Activity(activity) => debug!(?activity, "activity"),
+                Happened::Activity(activity) => debug!(target: "monitor::activity", "{}", activity.to_json()),
                 Happened::Fork(_) | Happened::Exit(_) => {}
             }
         }

@@ -98,6 +98,11 @@ impl ProcessTable {
         put("start_time", self.clock.rfc3339(process.started_ns).into());
         put("ppid", process.parent.map(|parent| parent.pid).into());
         put("exe", lossy(&image.exe).into());
+        let written = image.written.map(|written| {
+            let by = ProcessId::from_key(written.by);
+            json!({ "pid": by.pid, "start_ticks": by.start_ticks, "time": self.clock.rfc3339(written.time_ns) })
+        });
+        put("exe_written", written.into());
         put("argv", image.argv().map(lossy).collect());
         put("argv_bytes", image.args_length.into());
         put("argv_truncated", image.args_cut.into());

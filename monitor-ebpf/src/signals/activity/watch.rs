@@ -110,7 +110,8 @@ pub(super) fn last_component(select: &Select, record: Record, length: u32) -> u3
     }
     let tail = record.tail();
     let end = record.used();
-    let mut kept = 0;
+    // How many bytes it has is kept in memory: read back, it is any number to the verifier, which would follow each else.
+    let kept = record.note(0);
     let mut step = 0;
     // From the end to the slash before it; slashes at the end are not part of it.
     while step < limits::NAME as u32 && step < length {
@@ -118,14 +119,15 @@ pub(super) fn last_component(select: &Select, record: Record, length: u32) -> u3
         // SAFETY: inside the record's tail, as the mask shows.
         let byte = unsafe { *tail.add(end.wrapping_sub(step as usize) & (AT - 1)) };
         if byte != b'/' {
-            kept += 1;
-        } else if kept != 0 {
+            kept.set(kept.get() + 1);
+        } else if kept.get() != 0 {
             step -= 1;
             break;
         }
     }
-    // Read back from memory they are any numbers to the verifier, which would follow each length else.
-    let (kept, step) = record.forget(kept, step);
+    let begin = record.note(1);
+    begin.set(step);
+    let (kept, step) = (kept.get(), begin.get());
     let mut key = NameKey { length: kept, ..NameKey::default() };
     let first = if kept < WATCHED_NAME as u32 { kept } else { WATCHED_NAME as u32 };
     // SAFETY: room for as many bytes, and inside the record's tail.

@@ -40,4 +40,4 @@ pub use session::{Memory, Session};
 pub use state::seen::Damage;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::detect) mod tests;

@@ -2,6 +2,7 @@
 //! [`table`]; what of it leaves the kernel is a [`Selection`].
 
 mod decode;
+mod json;
 mod metrics;
 mod selection;
 pub mod table;
