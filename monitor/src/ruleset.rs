@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config;
-use crate::detect::default_rules;
+use crate::detect::{default_rules, sigma};
 use crate::detect::lang::ast::{Diagnostic, Place, Rule};
 use crate::detect::lang::{self, Source, nearest};
 
@@ -60,7 +60,12 @@ impl RuleSet {
     }
 
     fn of_sources(sources: Vec<Source>) -> Self {
-        let loaded = lang::load(&sources);
+        let (sigmas, falcos): (Vec<Source>, Vec<Source>) =
+            sources.iter().cloned().partition(|source| sigma::is_sigma(&source.text));
+        let mut loaded = lang::load(&falcos);
+        let mut of_sigma = sigma::load(&sigmas);
+        loaded.rules.append(&mut of_sigma.rules);
+        loaded.diagnostics.append(&mut of_sigma.diagnostics);
         Self { rules: loaded.rules, diagnostics: loaded.diagnostics, sources }
     }
 

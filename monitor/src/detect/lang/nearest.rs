@@ -1,7 +1,7 @@
 //! What somebody probably meant.
 
 /// The one of these names that is most like a word, when it is like it.
-pub(in crate::detect) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Comparing takes the product of the lengths, and nothing that is meant seriously is longer.
     if word.len() > 100 {
         return None;
