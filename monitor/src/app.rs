@@ -240,6 +240,7 @@ fn sink_options(config: &Config) -> SinkOptions {
             Output::File => crate::events::Output::File,
             Output::None => crate::events::Output::None,
         },
+        format: config.events.format,
         file: config.events.file.clone(),
         rotate_size: config.events.rotate_size,
         rotate_keep: config.events.rotate_keep,

@@ -83,6 +83,10 @@ pub const TABLES: &[(&str, &str)] = &[
     ("host", "The numbers of the whole machine."),
     ("events", "Where security events go, beside the HTTP API."),
     ("rules", "The security rules."),
+    (
+        "respond",
+        "What is done about alerts (docs/RESPONSE.md). Nothing, unless `enabled` is true, `dry_run` is false, and a rule is named.",
+    ),
     ("audit", "The audit trail: what the daemon found, was told and did, in a chain of hashes (docs/AUDIT.md)."),
 ];
 
@@ -217,6 +221,8 @@ pub static KEYS: &[Key] = &[
 
     key!(events.output: Output, Restart, r#""file""#,
         "Where events are written as JSON lines. With none they are still in the HTTP API."),
+    key!(events.format: EventFormat, Restart, r#""ecs""#,
+        "How events are written there: our own schema (native), Elastic Common Schema 8 (ecs), OCSF 1.3 Detection Finding (ocsf). The HTTP API and the audit trail always have our own. docs/FORMATS.md has the mappings."),
     key!(events.file: Path, Restart, r#""/srv/log/events.jsonl""#,
         "The file of output = \"file\". Its directory is made if need be; the file is readable by its owner only."),
     key!(events.rotate_size: Size(64 * KIB..=64 * GIB), Restart, r#""256MiB""#,
@@ -234,6 +240,27 @@ pub static KEYS: &[Key] = &[
         "More rule files, and directories of them, loaded before those of the directory."),
     key!(rules.disable: Names(Item::Title), Live, r#"["exec_tmp", "Terminal shell in container"]"#,
         "Names of rules that are off."),
+
+    key!(respond.enabled: Switch, Live, "true",
+        "Whether anything is decided at all."),
+    key!(respond.dry_run: Switch, Live, "false",
+        "Everything is decided and told as if, but nothing is done."),
+    key!(respond.kill: Names(Item::Glob), Live, r#"["exec_memfd"]"#,
+        "Rules whose process is killed."),
+    key!(respond.stop: Names(Item::Glob), Live, r#"["exec_deleted"]"#,
+        "Rules whose process is stopped (SIGSTOP), to be looked at."),
+    key!(respond.freeze: Names(Item::Glob), Live, r#"["revshell_*"]"#,
+        "Rules whose process's control group is frozen, with everything in it."),
+    key!(respond.run: Names(Item::Glob), Live, r#"["*"]"#,
+        "Rules about which `program` is run, with the alert as JSON on its standard input."),
+    key!(respond.program: OptionalPath, Live, r#""/usr/local/sbin/on-alert""#,
+        "The program. It gets no arguments, no environment but PATH, and no more than `timeout`; at most 4 run at a time."),
+    key!(respond.timeout: Duration(100..=10 * MINUTE), Live, r#""1m""#,
+        "How long it may run; then it is killed, with what it started."),
+    key!(respond.rate: Count(1..=10_000), Live, "60",
+        "Most actions in a minute; what is more is refused and told."),
+    key!(respond.allow: Names(Item::Glob), Live, r#"["/usr/sbin/sshd", "/opt/db/bin/*"]"#,
+        "Paths of programs to which nothing is ever done: globs."),
 
     key!(audit.enabled: Switch, Restart, "false",
         "Whether an audit trail is kept."),

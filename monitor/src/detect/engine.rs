@@ -8,7 +8,7 @@ use super::Context;
 use super::losses::{LossCount, LossWatch};
 use super::rules::{Check, EVENT_LOSS, Input, Match, RULES, Rule};
 use super::settings::{RuleSettings, Tuning};
-use super::suppress::{Key, Suppressor};
+use super::suppress::{Admitted, Key, Suppressor};
 use crate::events::Severity;
 use crate::metrics::{Families, Kind, Metric};
 use crate::signals::exec::Exec;
@@ -39,6 +39,10 @@ pub struct Finding {
     pub evidence: Vec<(&'static str, Value)>,
     /// Equal findings that were not published since the last one that was.
     pub suppressed: u64,
+    /// Equal findings since they are remembered, this one included.
+    pub count: u64,
+    /// When the first of them was.
+    pub first_ns: u64,
 }
 
 /// All rules with their tuning and their memory.
@@ -97,6 +101,8 @@ impl Engine {
             time_ns: now_ns,
             evidence: vec![("lost", grown.iter().map(lost).collect())],
             suppressed: 0,
+            count: 1,
+            first_ns: now_ns,
         });
     }
 
@@ -109,11 +115,13 @@ impl Engine {
         let severity = tuning.severity.or(found.severity).unwrap_or(rule.severity);
         let object = [found.path.as_slice(), b"\0", &found.detail].concat();
         let key = Key { rule: index, severity, uid: input.exec.uid, object };
-        let Some(suppressed) = self.suppressor.admit(key, input.exec.time_ns) else {
+        let Some(admitted) = self.suppressor.admit(key, input.exec.time_ns) else {
             *self.suppressed.entry(rule.id).or_default() += 1;
             return;
         };
-        out.push(Finding { rule, severity, time_ns: input.exec.time_ns, evidence: found.evidence, suppressed });
+        let Admitted { suppressed, count, first_ns } = admitted;
+        let time_ns = input.exec.time_ns;
+        out.push(Finding { rule, severity, time_ns, evidence: found.evidence, suppressed, count, first_ns });
     }
 
     /// Adds the engine's metrics to a scrape.

@@ -12,6 +12,7 @@ mod glob;
 pub mod lang;
 mod losses;
 mod paths;
+mod recorder;
 mod report;
 mod rules;
 mod settings;
@@ -24,6 +25,7 @@ pub use engine::{Engine, Finding};
 pub use event::{Event, What, World};
 pub use glob::{BadGlob, Glob};
 pub use losses::{LossCount, blinds};
+pub use recorder::Recorder;
 pub use report::{alert_of_exec, alert_of_observer};
 pub use rules::{Check, Match, RULES, Rule, rule};
 pub use settings::{DEFAULT_DIRECTORY, RuleFileError, RuleSettings, Tuning};
@@ -31,7 +33,7 @@ pub use settings::{DEFAULT_DIRECTORY, RuleFileError, RuleSettings, Tuning};
 use crate::metrics::Metric;
 
 /// Metrics of the engine.
-pub const METRICS: &[&Metric] = &[&engine::SUPPRESSED, &engine::EXCEPTED];
+pub const METRICS: &[&Metric] = &[&engine::SUPPRESSED, &engine::EXCEPTED, recorder::METRICS[0]];
 
 /// docs/RULES.md.
 pub fn markdown() -> String {

@@ -2,7 +2,7 @@
 
 use super::{Context, Finding};
 use crate::events::text;
-use crate::events::{Alert, Ancestor, BootClock, Lost, Subject};
+use crate::events::{Alert, Ancestor, BootClock, Lost, Seen, Subject};
 use crate::signals::exec::Exec;
 
 /// Most ancestors in an event: a chain of processes can be as long as somebody likes.
@@ -26,15 +26,20 @@ pub fn alert_of_exec(finding: Finding, exec: &Exec, context: &dyn Context, clock
 
 /// The event of a finding about the daemon itself, which `process` describes.
 pub fn alert_of_observer(finding: Finding, process: Subject, clock: BootClock, lost: Lost) -> Alert {
+    let rule = finding.rule;
+    let seen = (finding.count > 1).then(|| Seen {
+        count: finding.count,
+        first: clock.time(finding.first_ns),
+        last: clock.time(finding.time_ns),
+    });
     Alert {
-        time: clock.time(finding.time_ns),
-        rule: finding.rule.id,
-        title: finding.rule.title,
-        severity: finding.severity,
-        attack: finding.rule.attack,
-        process,
-        evidence: finding.evidence,
+        kernel_ns: finding.time_ns,
+        title: rule.title.into(),
+        attack: rule.attack.iter().map(|id| (*id).into()).collect(),
+        evidence: finding.evidence.into_iter().map(|(name, value)| (name.into(), value)).collect(),
         suppressed: finding.suppressed,
+        seen,
         lost,
+        ..Alert::new(clock.time(finding.time_ns), rule.id, finding.severity, process)
     }
 }

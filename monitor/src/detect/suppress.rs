@@ -28,6 +28,19 @@ struct Bucket {
     credit: u64,
     updated_ns: u64,
     suppressed: u64,
+    count: u64,
+    first_ns: u64,
+}
+
+/// What is said of equal findings with one that is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Admitted {
+    /// Those that were not published since the last one that was.
+    pub(super) suppressed: u64,
+    /// All since they are remembered, this one included.
+    pub(super) count: u64,
+    /// When the first of them was.
+    pub(super) first_ns: u64,
 }
 
 /// Token buckets for findings. Bounded by two generations: when the young one is full it becomes the old one, and what
@@ -40,23 +53,31 @@ pub(super) struct Suppressor {
 
 impl Suppressor {
     /// Whether to publish, with the number of equal findings that were not since the last one that was.
-    pub(super) fn admit(&mut self, key: Key, now_ns: u64) -> Option<u64> {
+    pub(super) fn admit(&mut self, key: Key, now_ns: u64) -> Option<Admitted> {
         if !self.young.contains_key(&key) && self.young.len() >= KEYS {
             self.old = std::mem::take(&mut self.young);
         }
         let earlier = self.old.remove(&key);
         let bucket = self.young.entry(key).or_insert_with(|| {
-            earlier.unwrap_or(Bucket { credit: BURST * INTERVAL_NS, updated_ns: now_ns, suppressed: 0 })
+            earlier.unwrap_or(Bucket {
+                credit: BURST * INTERVAL_NS,
+                updated_ns: now_ns,
+                suppressed: 0,
+                count: 0,
+                first_ns: now_ns,
+            })
         });
         let earned = now_ns.saturating_sub(bucket.updated_ns);
         bucket.credit = bucket.credit.saturating_add(earned).min(BURST * INTERVAL_NS);
+        bucket.count += 1;
         bucket.updated_ns = bucket.updated_ns.max(now_ns);
         if bucket.credit < INTERVAL_NS {
             bucket.suppressed += 1;
             return None;
         }
         bucket.credit -= INTERVAL_NS;
-        Some(std::mem::take(&mut bucket.suppressed))
+        let (count, first_ns) = (bucket.count, bucket.first_ns);
+        Some(Admitted { suppressed: std::mem::take(&mut bucket.suppressed), count, first_ns })
     }
 }
 
@@ -78,9 +99,10 @@ mod tests {
         let mut told = 0;
         // Ten a second for a minute.
         for tenth in 0..600 {
-            if let Some(suppressed) = suppressor.admit(key(1), tenth * SECOND / 10) {
+            if let Some(admitted) = suppressor.admit(key(1), tenth * SECOND / 10) {
                 published.push(tenth);
-                told += suppressed;
+                told += admitted.suppressed;
+                assert_eq!((admitted.count, admitted.first_ns), (tenth + 1, 0));
             }
         }
         assert_eq!(published, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 100, 200, 300, 400, 500]);
@@ -96,9 +118,12 @@ mod tests {
             suppressor.admit(key(1), 0);
         }
         assert_eq!(suppressor.admit(key(1), 0), None);
-        assert_eq!(suppressor.admit(key(2), 0), Some(0));
-        assert_eq!(suppressor.admit(Key { uid: 5, ..key(1) }, 0), Some(0));
-        assert_eq!(suppressor.admit(Key { severity: Severity::High, ..key(1) }, 0), Some(0));
+        assert_eq!(suppressor.admit(key(2), 0).map(|admitted| admitted.suppressed), Some(0));
+        assert_eq!(suppressor.admit(Key { uid: 5, ..key(1) }, 0).map(|admitted| admitted.suppressed), Some(0));
+        assert_eq!(
+            suppressor.admit(Key { severity: Severity::High, ..key(1) }, 0).map(|admitted| admitted.suppressed),
+            Some(0)
+        );
     }
 
     #[test]
@@ -119,6 +144,6 @@ mod tests {
             suppressor.admit(key(1), 100 * SECOND);
         }
         assert_eq!(suppressor.admit(key(1), SECOND), None);
-        assert_eq!(suppressor.admit(key(1), 110 * SECOND), Some(2));
+        assert_eq!(suppressor.admit(key(1), 110 * SECOND).map(|admitted| admitted.suppressed), Some(2));
     }
 }

@@ -5,8 +5,10 @@ mod budget;
 mod collect;
 mod happened;
 mod kernel_side;
+mod order;
 mod per_process;
 mod publish;
+mod respond;
 mod world;
 
 use std::{
@@ -35,6 +37,7 @@ use crate::{
     http::ProcessQuery,
     metrics::Snapshot,
     processes::{GroupOptions, GroupRule, Groups, Options, PerProcess, ProcessTable},
+    respond::Responder,
     signals::{activity::Selection, host::Host},
     sys,
 };
@@ -42,6 +45,8 @@ use crate::{
 pub use collect::metrics;
 pub use happened::Happened;
 pub use kernel_side::{Batch, KernelSide};
+pub use order::{Order, Rings};
+pub use publish::{Judge, lost};
 
 /// Between two slices of /proc.
 const SLICES: Duration = Duration::from_millis(10);
@@ -75,10 +80,11 @@ pub struct Observer {
     kernel: Option<KernelSide>,
     table: ProcessTable,
     host: Option<Host>,
-    engine: Engine,
+    judge: Judge,
     store: Arc<Store>,
     sink: Arc<Sink>,
     trail: Arc<Trail>,
+    responder: Option<Responder>,
     health: Health,
     governor: Option<Governor>,
     board: Arc<Board>,
@@ -142,11 +148,27 @@ impl Observer {
             host: now,
         };
         let host = config.signals.host.then(Host::new);
-        let engine = Engine::new(rules);
+        let responder = respond::start(&config, &trail);
+        let judge = Judge::new(Engine::new(rules));
         // Parsing the kernel's type information took several times what the daemon needs from now on.
         sys::trim_heap();
         let governor = budget::governor(&config, kernel.as_ref());
-        Self { config, kernel, table, host, engine, store, sink, trail, health, governor, board, due, heartbeat }
+        Self {
+            config,
+            kernel,
+            table,
+            host,
+            judge,
+            store,
+            sink,
+            trail,
+            responder,
+            health,
+            governor,
+            board,
+            due,
+            heartbeat,
+        }
     }
 
     /// Works until `shutdown` becomes true or its sender is gone.
@@ -185,15 +207,11 @@ impl Observer {
     fn round(&mut self) -> usize {
         self.heartbeat.store(since_boot(), Ordering::Relaxed);
         let Some(kernel) = &mut self.kernel else { return 0 };
-        let Batch { taken, happened } = kernel.drain(Pace::BATCH);
+        let Batch { taken, happened } = kernel.drain(Pace::BATCH, None);
         for record in happened {
             // The table is as it was at that moment: rules are asked before anything later changes it.
             record.apply(&mut self.table);
-            match record {
-                Happened::Exec(exec) => self.judge(&exec),
-                Happened::Activity(activity) => debug!(target: "monitor::activity", "{}", activity.to_json()),
-                Happened::Fork(_) | Happened::Exit(_) => {}
-            }
+            self.publish(&record);
         }
         self.table.settle();
         if self.kernel.as_ref().is_some_and(KernelSide::crowded) {
@@ -287,7 +305,10 @@ impl Observer {
                 self.table.set_options(table_options(&config));
                 self.table.set_group_options(group_options(&config));
                 self.table.set_per_process(per_process_options(&config));
-                self.engine.tune(&rules);
+                self.judge.engine.tune(&rules);
+                if let Some(responder) = &self.responder {
+                    responder.set_options(respond::options(&config));
+                }
                 self.set_budget(&config);
                 if let Some(kernel) = &mut self.kernel {
                     kernel.select(Selection::of_config(&config.activity), config.activity.bulk_rate);
@@ -305,6 +326,7 @@ fn table_options(config: &Config) -> Options {
         capacity: config.processes.table as usize,
         keep_exited: config.processes.keep_exited,
         exclude: Some(std::process::id()),
+        offline: false,
     }
 }
 
