@@ -197,9 +197,13 @@ fn known(check: &Check, slot: &Slot, case: Case) -> Option<bool> {
         "evt.rawres" => range(check, 0, i64::MAX),
         "fd.num" if open && case.failed => range(check, -1, -1),
         "fd.num" if open => range(check, 0, i64::MAX),
-        "fs.path.name" | "fs.path.source" | "fs.path.target" | "fd.filename" if case.failed => Some(false),
+        "fs.path.name" | "fs.path.source" | "fs.path.target" | "fs.path.old" | "fs.path.new" | "fd.filename"
+            if case.failed =>
+        {
+            Some(false)
+        }
         "evt.res" if !case.failed => match &check.matcher {
-            Matcher::Group(_) | Matcher::Same(_) | Matcher::SameOrder(..) => None,
+            Matcher::Group(_) | Matcher::Same(_) | Matcher::SameOrder(..) | Matcher::SameStart(_) => None,
             matcher => Some(matcher.fits_text(b"SUCCESS") != check.negated),
         },
         "evt.res" => match &check.matcher {
