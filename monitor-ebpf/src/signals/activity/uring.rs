@@ -132,14 +132,15 @@ impl Given {
 
     /// Writes it, and tells whether it is watched.
     #[inline(always)]
-    fn write(self, select: &Select, task: Object, record: Record, base: Part, name: Part) -> u32 {
+    fn write(self, select: &Select, task: Object, record: Record, parts: [Part; 2], access: u32) -> bool {
         if self.1 == 0 {
-            return 0;
+            return false;
         }
+        let [base, name] = parts;
         let place = Place::of_kernel_name(task, self.0, self.1);
         record.path(base, place);
         let length = record.kernel_name(name, self.1);
-        watch::directory(select, place) | watch::last_component(select, record, length)
+        watch::directory(select, place, access) | watch::last_component(select, record, length, access)
     }
 }
 
@@ -243,21 +244,21 @@ fn of_files(select: &Select, task: Object, request: Object, call: &mut Call, mut
         return;
     }
     let Some(record) = Record::begin_in(Memory::Request, task, call, act as u8) else { return };
-    let mut watched = 0;
+    let access = if writes { WATCH_WRITE } else { WATCH_READ };
+    let mut watched = false;
     if files.file != Object::NONE {
         let (inode, place) = (files.file.pointer(offset!(file_inode)), Place::of_file(files.file));
         record.file(inode, files.file);
         record.path(Part::Object, place);
-        watched = watch::file(select, place, watch::key(inode));
+        watched = watch::file(select, place, watch::key(inode), access);
     }
-    watched |= files.first.write(select, task, record, Part::Base, Part::Name);
+    watched |= files.first.write(select, task, record, [Part::Base, Part::Name], access);
     if files.second.1 != 0 {
-        watched |= files.second.write(select, task, record, Part::OtherBase, Part::OtherName);
+        watched |= files.second.write(select, task, record, [Part::OtherBase, Part::OtherName], access);
     } else {
         record.kernel_name(Part::OtherName, files.text);
     }
-    let wanted = if writes { WATCH_WRITE } else { WATCH_READ };
-    if let Some(ring) = file_open::ring(select, scope, watched & wanted != 0) {
+    if let Some(ring) = file_open::ring(select, scope, watched) {
         record.finish(ring);
     }
 }
