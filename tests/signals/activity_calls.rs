@@ -9,7 +9,7 @@ use std::{
     sync::OnceLock,
 };
 
-use monitor_tests::{Daemon, Told, Workload, directory};
+use monitor_tests::{Daemon, Told, Workload, directory, expected};
 use serde_json::json;
 
 /// A daemon to which everything is told. It runs until the test process ends.
@@ -459,4 +459,94 @@ fn calls_of_32_bit_programs_are_told_as_their_twins() {
     assert_eq!(told[4].number("/target/pid"), this_process());
     assert_eq!((told[5].number("/args/2"), told[6].number("/args/2")), (7, 7));
     assert_eq!((told[7].number("/uid"), told[7].number("/suid")), (3001, 3003));
+}
+
+/// What is asked in a ring, by the fields of `struct io_uring_sqe` (opcode, fd, off, addr, len, flags), and the name of the
+/// call that does the same.
+fn requests(path: &str, port: u16) -> Vec<(String, &'static str)> {
+    let request = |request: String, call| (format!("request {request}"), call);
+    vec![
+        // What is made first is used later: $1 is a file, $2 a socket, $3 a datagram socket.
+        request(format!("18 -100 0 @{path}/file 420 0x241"), "openat"),
+        request("45 2 1 0 0 0".into(), "socket"),
+        request("45 2 2 0 0 0".into(), "socket"),
+        request(format!("28 -100 longs:0x2,0,0 @{path}/file 24 0"), "openat2"),
+        request(format!("39 -100 @{path}/link @{path}/file -100 0"), "linkat"),
+        request(format!("37 -100 0 @{path}/sub 448 0"), "mkdirat"),
+        request(format!("38 -100 @{path}/text @pointed/at 0 0"), "symlinkat"),
+        request(format!("35 -100 @{path}/new @{path}/link -100 1"), "renameat"),
+        request(format!("36 -100 0 @{path}/sub 0 0x200"), "unlinkat"),
+        request(format!("36 -100 0 @{path}/new 0 0"), "unlinkat"),
+        request("41 $1 @value @user.kernel_tests 5 0".into(), "fsetxattr"),
+        request("55 $1 3 0 0 0".into(), "ftruncate"),
+        request(format!("16 $2 16 inet:127.0.0.1:{port} 0 0"), "connect"),
+        request("56 $3 16 inet:127.0.0.1:0 0 0".into(), "bind"),
+        request(format!("9 $3 0 longs:inet:127.0.0.1:{port},16,longs:@x,1,1,0,0,0 1 0"), "sendmsg"),
+        request("57 $3 0 0 7 0".into(), "listen"),
+    ]
+}
+
+/// A polling thread of the kernel's takes the requests (`IORING_SETUP_SQPOLL`).
+const SQPOLL: u32 = 2;
+
+#[test]
+fn what_is_asked_through_io_uring_is_told_as_if_it_were_called() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for flags in [0, SQPOLL] {
+        let place = directory();
+        let path = place.path().to_str().unwrap();
+        let daemon = Daemon::start(&format!(
+            "[log]\nlevel = \"info,monitor::activity=debug\"\n[activity]\nwatch = [\"{path}/\"]\n\
+             kinds = [\"socket\", \"connect\", \"bind\", \"listen\", \"send\"]\n"
+        ));
+        let requests = requests(path, port);
+        let mut asks = Asks::default().step(format!("ring {flags}"));
+        for (step, _) in &requests {
+            asks = asks.step(step);
+        }
+        let steps: Vec<&str> = asks.steps.iter().map(String::as_str).collect();
+        let mut workload = Workload::spawn(&steps);
+        let results: Vec<i64> = (0..=requests.len()).map(|_| workload.line().parse().unwrap()).collect();
+        let pid = workload.finish().pid;
+        // What this kernel does not know it refuses before anything is submitted.
+        let unknown = |index: usize| results[index + 1] == i64::from(-libc::EINVAL);
+        assert!(!(0..requests.len()).any(unknown) || expected::version() < (6, 11), "{results:?}");
+        let done: Vec<&str> =
+            (0..requests.len()).filter(|index| !unknown(*index)).map(|index| requests[index].1).collect();
+        let of_ring = |told: &&Told| told.text("/via") == "iouring";
+        let told = daemon.told(pid, |told| told.iter().filter(of_ring).map(Told::call).eq(done.iter().copied()));
+        for told in told.iter().filter(of_ring) {
+            let name =
+                |part: &str| told.text(&format!("/{part}/path")).strip_prefix(path).unwrap_or_default().to_owned();
+            let at = format!("{told:?}");
+            assert_eq!(told.result(), 0, "{at}");
+            match told.call() {
+                "openat" => {
+                    assert_eq!((&*name("name"), told.number("/args/2"), told.number("/args/3")), ("/file", 0x241, 420))
+                }
+                "openat2" => assert_eq!((&*name("name"), told.number("/args/2")), ("/file", 2), "{at}"),
+                "linkat" => assert_eq!((&*name("name"), &*name("other")), ("/file", "/link"), "{at}"),
+                "mkdirat" => assert_eq!((&*name("name"), told.number("/args/2")), ("/sub", 448), "{at}"),
+                "symlinkat" => assert_eq!((&*name("name"), told.text("/other/raw")), ("/text", "pointed/at"), "{at}"),
+                "renameat" => assert_eq!((&*name("name"), &*name("other")), ("/link", "/new"), "{at}"),
+                "unlinkat" if told.text("/kind") == "rmdir" => assert_eq!(name("name"), "/sub", "{at}"),
+                "unlinkat" => assert_eq!((&*name("name"), told.text("/kind")), ("/new", "unlink"), "{at}"),
+                "fsetxattr" => assert_eq!(
+                    (told.text("/other/raw"), told.text("/path")),
+                    ("user.kernel_tests", &*format!("{path}/file"))
+                ),
+                "ftruncate" => assert_eq!((told.number("/args/1"), told.text("/path")), (3, &*format!("{path}/file"))),
+                "socket" => assert_eq!((told.number("/socket/family"), told.number("/args/0")), (2, 2), "{at}"),
+                "connect" | "sendmsg" => assert_eq!(
+                    (told.text("/socket/peer"), told.at("/socket/peer_asked")),
+                    (&*format!("127.0.0.1:{port}"), &json!(true)),
+                    "{at}"
+                ),
+                "bind" => assert_eq!(told.text("/socket/peer"), "127.0.0.1:0", "{at}"),
+                "listen" => assert_eq!(told.number("/args/1"), 7, "{at}"),
+                other => panic!("{other}"),
+            }
+        }
+    }
 }
