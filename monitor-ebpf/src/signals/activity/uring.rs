@@ -236,8 +236,7 @@ fn of_files(select: &Select, task: Object, request: Object, call: &mut Call, mut
     let scope = match act {
         Act::FileOpen if writes => select.open_write,
         Act::FileOpen => select.open_read,
-        _ if select.everywhere & act.bit() != 0 => Scope::All as u32,
-        _ => Scope::Watched as u32,
+        _ => Scope::All as u32,
     };
     if select.kinds & act.bit() == 0 || scope == Scope::Off as u32 {
         return;
@@ -257,7 +256,8 @@ fn of_files(select: &Select, task: Object, request: Object, call: &mut Call, mut
         record.kernel_name(Part::OtherName, files.text);
     }
     let wanted = if writes { WATCH_WRITE } else { WATCH_READ };
-    if let Some(ring) = file_open::ring(select, scope, watched & wanted != 0) {
+    // Where a name leads is not known yet: one that might lead to what is watched is told like all others.
+    if let Some(ring) = file_open::ring(select, Scope::All as u32, watched & wanted != 0) {
         record.finish(ring);
     }
 }
