@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config;
-use crate::detect::{default_rules, sigma};
 use crate::detect::lang::ast::{Diagnostic, Place, Rule};
 use crate::detect::lang::{self, Source, nearest};
+use crate::detect::{default_rules, sigma};
 
 /// The directory when none is configured. It alone may be missing.
 pub const DEFAULT_DIRECTORY: &str = "/etc/monitor/rules.d";
@@ -69,7 +69,8 @@ impl RuleSet {
         Self { rules: loaded.rules, diagnostics: loaded.diagnostics, sources }
     }
 
-    fn disable(&mut self, names: &[String]) {
+    /// Switches rules off.
+    pub fn disable(&mut self, names: &[String]) {
         for name in names {
             let mut found = false;
             for rule in self.rules.iter_mut().filter(|rule| rule.name == *name) {

@@ -4,6 +4,7 @@ use monitor_common::record::ABI_VERSION;
 use serde::{Deserialize, Serialize};
 
 use crate::cli;
+use crate::processes::Accounts;
 
 /// Most lines of a user or group file that are taken.
 const LINES: usize = 10_000;
@@ -40,6 +41,11 @@ pub struct Meta {
 }
 
 impl Meta {
+    /// Users and groups of the host.
+    pub fn accounts(&self) -> Accounts {
+        Accounts::of_lists(&self.users, &self.groups)
+    }
+
     /// Of this host, now.
     pub fn here(limit: usize, boot_ns: i128, began_ns: u64, named: Vec<(String, Vec<String>)>) -> Self {
         let host = rustix::system::uname();

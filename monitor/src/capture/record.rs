@@ -10,7 +10,7 @@ use super::{CaptureError, End, Meta, ReplayOptions};
 use crate::bpf::{drain::Pace, wall::since_boot};
 use crate::config::Config;
 use crate::events::{Alert, BootClock};
-use crate::observer::{self, Judge, lost};
+use crate::observer::{self, HostNames, Judge, Judged, Surroundings, lost};
 
 /// Ended processes are forgotten this often.
 const EXPIRE: Duration = Duration::from_secs(1);
@@ -45,12 +45,15 @@ pub fn record(
     let mut judge = Judge::new(options.rules.engine()?);
     let mut writer = Writer::create(path)?;
     let mut kernel = observer::attach(config)?;
+    kernel.select(observer::selection(config, &judge.engine), config.activity.bulk_rate);
     let named: Vec<_> = config.groups.iter().map(|group| (group.name.clone(), group.exe.clone())).collect();
     let mut table = table(&named, std::process::id(), false);
     table.keep_facts();
     let clock = BootClock::read();
     let meta = Meta::here(Pace::BATCH, clock.boot_ns(), since_boot(), named);
     writer.meta(&meta);
+    // As the replay has it, or the two would not agree.
+    let host = HostNames { accounts: meta.accounts(), hostname: meta.host.clone() };
     // The hooks are attached already, so that nobody slips between.
     if let Err(error) = table.seed() {
         tracing::warn!(%error, "/proc cannot be read: the recording knows processes by number only");
@@ -63,9 +66,16 @@ pub fn record(
         let batch = kernel.drain(Pace::BATCH, Some(&mut |ring, record| writer.tee(ring, record)));
         records += batch.taken as u64;
         let (clock, lost) = (BootClock::read(), lost(Some(&kernel)));
-        for happened in &batch.happened {
+        for happened in batch.happened {
             happened.apply(&mut table);
-            for (alert, _) in judge.judge(&table, happened, || (clock, lost)) {
+            let world = Surroundings {
+                table: &table,
+                host: &host,
+                watched: None,
+                boot_time_ns: clock.boot_ns(),
+                observer: std::process::id(),
+            };
+            for Judged { alert, .. } in judge.judge(&world, happened, || (clock, lost)) {
                 publish(&meta, &alert);
             }
         }

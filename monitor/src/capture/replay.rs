@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::container::{Ending, Reader};
 use super::{CaptureError, Meta};
-use crate::detect::{Engine, RuleSettings};
+use crate::detect::eval::Engine;
 use crate::events::{Alert, BootClock};
-use crate::observer::{Judge, Order};
+use crate::observer::{HostNames, Judge, Judged, Order, Surroundings};
 use crate::processes::{GroupOptions, GroupRule, Groups, Options, ProcessTable};
+use crate::ruleset::RuleSet;
 
 /// How to replay.
 #[derive(Clone, Debug, Default)]
@@ -25,15 +26,12 @@ impl ReplayOptions {
     /// # Errors
     /// What is wrong with the rules, all of it.
     pub fn engine(&self) -> Result<Engine, CaptureError> {
-        let settings = match &self.rules {
-            None => Ok(RuleSettings::default()),
-            Some(directory) => RuleSettings::load(directory, &self.disable),
-        };
-        let settings = settings.map_err(|errors| {
-            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            CaptureError::Rules(lines.join("\n"))
-        })?;
-        Ok(Engine::new(&settings))
+        let mut set = RuleSet::of_paths(self.rules.as_slice(), self.rules.is_none());
+        set.disable(&self.disable);
+        let (engine, more) = Engine::new(set.rules);
+        let wrong: Vec<String> =
+            set.diagnostics.iter().chain(&more).filter(|one| one.error).map(ToString::to_string).collect();
+        if wrong.is_empty() { Ok(engine) } else { Err(CaptureError::Rules(wrong.join("\n"))) }
     }
 }
 
@@ -73,6 +71,7 @@ pub fn replay(
     let mut reader = Reader::open(path)?;
     let meta = reader.meta()?;
     let mut table = table(&meta.named, meta.recorder, true);
+    let host = HostNames { accounts: meta.accounts(), hostname: meta.host.clone() };
     let mut order = Order::default();
     let mut replayed = Replayed { meta, rounds: 0, records: 0, alerts: 0, cut: None };
     loop {
@@ -90,9 +89,16 @@ pub fn replay(
         replayed.rounds += 1;
         replayed.records += batch.taken as u64;
         let now = || (BootClock::new(round.end.boot_ns), round.end.lost());
-        for happened in &batch.happened {
+        for happened in batch.happened {
             happened.apply(&mut table);
-            for (alert, _) in judge.judge(&table, happened, now) {
+            let world = Surroundings {
+                table: &table,
+                host: &host,
+                watched: None,
+                boot_time_ns: round.end.boot_ns,
+                observer: replayed.meta.recorder,
+            };
+            for Judged { alert, .. } in judge.judge(&world, happened, now) {
                 replayed.alerts += 1;
                 publish(&replayed.meta, &alert);
             }

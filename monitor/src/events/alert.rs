@@ -10,7 +10,8 @@ use serde::ser::{SerializeMap, Serializer};
 use serde_json::Value;
 
 use super::{SCHEMA, Severity, redact, text::lossy};
-use crate::signals::exec::Exec;
+use crate::processes::Process;
+use crate::signals::exec::{Exec, ExecFile, Written};
 
 /// Nanoseconds of a kernel clock tick as /proc counts them (`USER_HZ` is 100 on every architecture we run on).
 const TICK_NS: u64 = 10_000_000;
@@ -244,9 +245,8 @@ pub struct ProgramFile {
 }
 
 impl ProgramFile {
-    fn of_exec(exec: &Exec) -> Self {
+    fn new(file: &ExecFile, written: Option<Written>) -> Self {
         let time = |ns: u64| (ns != 0).then(|| Timestamp::from_nanosecond(i128::from(ns)).ok()).flatten();
-        let file = &exec.file;
         Self {
             inode: file.inode,
             device: file.device,
@@ -255,7 +255,7 @@ impl ProgramFile {
             links: file.links,
             modified: time(file.modified_ns),
             changed: time(file.changed_ns),
-            written_by: exec.written.map(|written| written.by.tgid),
+            written_by: written.map(|written| written.by.tgid),
         }
     }
 }
@@ -305,12 +305,48 @@ impl Subject {
             capabilities: format!("{:016x}", exec.capabilities),
             session: exec.session,
             process_group: exec.process_group,
-            file: ProgramFile::of_exec(exec),
+            file: ProgramFile::new(&exec.file, exec.written),
             loginuid: exec.loginuid,
             tty: (!exec.tty.is_empty()).then(|| lossy(&exec.tty).into_owned()),
             env,
             env_repeated,
             env_truncated: exec.env_truncated,
+            ..Self::default()
+        }
+    }
+}
+
+impl Subject {
+    /// A process as the table knows it. Cgroup, unit, container, group and ancestors are left to the caller.
+    pub fn of_process(process: &Process, clock: BootClock) -> Self {
+        let (image, credentials) = (&process.image, &process.credentials);
+        let (env, env_repeated) = environment(&image.env);
+        let args: Vec<Vec<u8>> = image.argv().map(<[u8]>::to_vec).collect();
+        Self {
+            pid: process.id.pid,
+            start_time: clock.time(process.started_ns),
+            start_ticks: process.id.start_ticks,
+            exe: lossy(&image.exe).into_owned(),
+            filename: lossy(&image.filename).into_owned(),
+            script: image.script,
+            argv: arguments(&args),
+            argv_length: image.args_length,
+            argv_truncated: image.args_cut,
+            cwd: lossy(&image.cwd).into_owned(),
+            comm: lossy(process.comm.as_bytes()).into_owned(),
+            uid: credentials.uid,
+            euid: credentials.euid,
+            gid: credentials.gid,
+            egid: credentials.egid,
+            suid: credentials.suid,
+            capabilities: format!("{:016x}", credentials.capabilities),
+            session: process.session,
+            process_group: process.process_group,
+            file: ProgramFile::new(&image.file, image.written),
+            loginuid: credentials.loginuid,
+            tty: (!image.tty.is_empty()).then(|| lossy(&image.tty).into_owned()),
+            env,
+            env_repeated,
             ..Self::default()
         }
     }

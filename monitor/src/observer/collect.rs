@@ -82,7 +82,7 @@ pub fn metrics() -> Vec<(&'static str, Vec<&'static Metric>)> {
             [processes::PER_PROCESS_METRICS, per_process::METRICS].concat(),
         ),
         ("Host", host::METRICS.to_vec()),
-        ("Security events", [detect::METRICS, events::METRICS, activity::METRICS].concat()),
+        ("Security events", [detect::metrics().as_slice(), events::METRICS, activity::METRICS].concat()),
         ("Audit trail", audit::METRICS.to_vec()),
         ("Responses", respond::METRICS.to_vec()),
         ("The daemon itself", [METRICS, health::METRICS, budget::METRICS, http::METRICS].concat()),

@@ -31,7 +31,7 @@ use crate::{
     processes::{GroupId, ProcessId, ProcessTable},
     signals::{
         SIGNALS,
-        activity::{Activities, Selection},
+        activity::{Activities, Selection, Selector},
         block_io::BlockIo,
         syscalls::Syscalls,
         tcp::Tcp,
@@ -151,6 +151,11 @@ impl KernelSide {
         {
             warn!(%error, "what is observed cannot be changed");
         }
+    }
+
+    /// The files that are watched.
+    pub fn watched(&self) -> Option<&Selector> {
+        self.activity.as_ref().map(|activity| &activity.selector)
     }
 
     /// Looks again what files the watched paths are.

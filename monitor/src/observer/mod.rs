@@ -31,8 +31,8 @@ use crate::{
     bpf::{BpfError, drain::Pace, wall::since_boot},
     budget::{Board, Governor},
     config::Config,
-    detect::{Engine, RuleSettings},
-    events::{Sink, Store},
+    detect::eval::{Engine, Rules},
+    events::{BootClock, Sink, Store},
     health::Health,
     http::ProcessQuery,
     metrics::Snapshot,
@@ -46,7 +46,8 @@ pub use collect::metrics;
 pub use happened::Happened;
 pub use kernel_side::{Batch, KernelSide};
 pub use order::{Order, Rings};
-pub use publish::{Judge, lost};
+pub use publish::{Judge, Judged, lost};
+pub use world::{HostNames, Surroundings};
 
 /// Between two slices of /proc.
 const SLICES: Duration = Duration::from_millis(10);
@@ -71,7 +72,7 @@ pub enum Query {
     /// Processes as JSON.
     Processes(ProcessQuery, oneshot::Sender<serde_json::Value>),
     /// Work by this configuration and these rules from now on.
-    Reconfigure(Box<Config>, RuleSettings, oneshot::Sender<()>),
+    Reconfigure(Box<Config>, Rules, oneshot::Sender<()>),
 }
 
 /// The pipeline's parts.
@@ -85,6 +86,10 @@ pub struct Observer {
     sink: Arc<Sink>,
     trail: Arc<Trail>,
     responder: Option<Responder>,
+    /// Names of users, groups and the host.
+    names: HostNames,
+    /// Nanoseconds since 1970 at boot, as last looked at.
+    boot_ns: i128,
     health: Health,
     governor: Option<Governor>,
     board: Arc<Board>,
@@ -124,8 +129,8 @@ impl Observer {
     /// slips between.
     pub fn new(
         config: Box<Config>,
-        rules: &RuleSettings,
-        kernel: Option<KernelSide>,
+        rules: Rules,
+        mut kernel: Option<KernelSide>,
         health: Health,
         outlets: Outlets,
     ) -> Self {
@@ -149,7 +154,12 @@ impl Observer {
         };
         let host = config.signals.host.then(Host::new);
         let responder = respond::start(&config, &trail);
-        let judge = Judge::new(Engine::new(rules));
+        let mut engine = Engine::default();
+        engine.replace(rules);
+        let judge = Judge::new(engine);
+        if let Some(kernel) = &mut kernel {
+            kernel.select(selection(&config, &judge.engine), config.activity.bulk_rate);
+        }
         // Parsing the kernel's type information took several times what the daemon needs from now on.
         sys::trim_heap();
         let governor = budget::governor(&config, kernel.as_ref());
@@ -163,6 +173,8 @@ impl Observer {
             sink,
             trail,
             responder,
+            names: HostNames::of_host(),
+            boot_ns: BootClock::read().boot_ns(),
             health,
             governor,
             board,
@@ -211,7 +223,7 @@ impl Observer {
         for record in happened {
             // The table is as it was at that moment: rules are asked before anything later changes it.
             record.apply(&mut self.table);
-            self.publish(&record);
+            self.publish(record);
         }
         self.table.settle();
         if self.kernel.as_ref().is_some_and(KernelSide::crowded) {
@@ -254,6 +266,9 @@ impl Observer {
             if let Err(error) = self.table.rescan() {
                 warn!(%error, "/proc cannot be listed");
             }
+            // Somebody may have set the time of day, or added a user.
+            self.boot_ns = BootClock::read().boot_ns();
+            self.names.accounts.refresh();
             // After a storm of processes the memory of those that are forgotten is scattered.
             sys::trim_heap();
         }
@@ -305,13 +320,13 @@ impl Observer {
                 self.table.set_options(table_options(&config));
                 self.table.set_group_options(group_options(&config));
                 self.table.set_per_process(per_process_options(&config));
-                self.judge.engine.tune(&rules);
+                self.judge.engine.replace(rules);
                 if let Some(responder) = &self.responder {
                     responder.set_options(respond::options(&config));
                 }
                 self.set_budget(&config);
                 if let Some(kernel) = &mut self.kernel {
-                    kernel.select(Selection::of_config(&config.activity), config.activity.bulk_rate);
+                    kernel.select(selection(&config, &self.judge.engine), config.activity.bulk_rate);
                 }
                 self.config = config;
                 info!("works by the new configuration");
@@ -319,6 +334,13 @@ impl Observer {
             }
         }
     }
+}
+
+/// What leaves the kernel: what rules need, and what the configuration asks for.
+pub fn selection(config: &Config, engine: &Engine) -> Selection {
+    let mut selection = Selection::of_config(&config.activity);
+    selection.merge(&Selection::of_needs(&engine.needs()));
+    selection
 }
 
 fn table_options(config: &Config) -> Options {

@@ -22,7 +22,7 @@ pub struct Engine {
     pub(super) states: Vec<State>,
     memory: Memory,
     /// What rules have seen that are not loaded now: they may come back.
-    absent: BTreeMap<String, Seen>,
+    pub(super) absent: BTreeMap<String, Seen>,
     /// When storms are looked at next.
     summary_ns: u64,
     pub(super) events: u64,
@@ -56,7 +56,10 @@ impl State {
         Self {
             identity: identity(&rule.ast),
             sequence: more.sequence.as_ref().map(|one| Sequence::new(one.steps.len(), nanoseconds(one.within))),
-            count: more.count.as_ref().map(|one| Count::new(one.at_least, nanoseconds(one.within), one.distinct.is_some())),
+            count: more
+                .count
+                .as_ref()
+                .map(|one| Count::new(one.at_least, nanoseconds(one.within), one.distinct.is_some())),
             seen: None,
             repeats: Repeats::new(more.dedup.as_ref().map(|dedup| nanoseconds(dedup.window))),
             rate: Rate::default(),
@@ -92,7 +95,14 @@ fn identity(rule: &ast::Rule) -> String {
         });
     }
     if let Some(one) = &rule.more.count {
-        let _ = write!(text, "\ncount {} {} {} {:?}", names(&one.by), names(one.distinct.as_slice()), one.at_least, one.within);
+        let _ = write!(
+            text,
+            "\ncount {} {} {} {:?}",
+            names(&one.by),
+            names(one.distinct.as_slice()),
+            one.at_least,
+            one.within
+        );
     }
     if let Some(one) = &rule.more.first_seen {
         let _ = write!(text, "\nfirst_seen {} {:?} {:?}", names(&one.of), one.remember, one.learn);

@@ -3,12 +3,8 @@
 use super::engine::Engine;
 use crate::metrics::{Families, Kind, Metric};
 
-static RULES: Metric = Metric {
-    name: "monitor_rules",
-    help: "Rules that are loaded and judge events.",
-    kind: Kind::Gauge,
-    labels: &[],
-};
+static RULES: Metric =
+    Metric { name: "monitor_rules", help: "Rules that are loaded and judge events.", kind: Kind::Gauge, labels: &[] };
 static EVENTS: Metric = Metric {
     name: "monitor_rules_events_total",
     help: "Events that rules were asked about.",
@@ -68,6 +64,11 @@ impl Engine {
             let (mut entries, mut evictions) = (0, self.forgotten[kind]);
             for state in &self.states {
                 let (here, gone) = state.sizes()[kind];
+                entries += here;
+                evictions += gone;
+            }
+            for seen in self.absent.values().filter(|_| *name == "first_seen") {
+                let (here, gone) = seen.sizes();
                 entries += here;
                 evictions += gone;
             }

@@ -77,8 +77,17 @@ pub struct Rules {
 const MOST_COUNTED: u32 = 10_000;
 
 /// What findings are equal by when a rule does not say.
-pub(super) const OBJECT: &[&str] =
-    &["user.uid", "proc.exepath", "proc.cmdline", "evt.type", "fd.name", "fs.path.name", "fs.path.source", "fs.path.target", "target.pid"];
+pub(super) const OBJECT: &[&str] = &[
+    "user.uid",
+    "proc.exepath",
+    "proc.cmdline",
+    "evt.type",
+    "fd.name",
+    "fs.path.name",
+    "fs.path.source",
+    "fs.path.target",
+    "target.pid",
+];
 
 impl Rules {
     /// Compiles. A rule with an error is left out; disabled ones are left out without a word.

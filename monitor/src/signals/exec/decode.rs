@@ -142,6 +142,7 @@ pub fn decode(record: &[u8]) -> Result<Exec, DecodeError> {
     let anonymous = head.links == 0;
     Ok(Exec {
         time_ns: head.header.time_ns,
+        cpu: head.header.cpu,
         process: head.process,
         parent: head.parent,
         exe: path("exe", exe, head.exe_cut, anonymous)?,

@@ -208,7 +208,10 @@ fn false_names() {
     book.finds(&run("/usr/bin/sleep", &["kworker/u8:0"], |_| {}), "kthread_masquerade");
     book.finds(&run("/tmp/kthreadd", &["x"], |_| {}), "kthread_masquerade");
     book.misses(&run("/usr/bin/[", &["[", "-e", "x", "]"], |_| {}), "kthread_masquerade");
-    book.finds(&run("/usr/bin/bash", &["updater", "-c", "id"], |exec| exec.comm = b"updater".to_vec()), "renamed_shell");
+    book.finds(
+        &run("/usr/bin/bash", &["updater", "-c", "id"], |exec| exec.comm = b"updater".to_vec()),
+        "renamed_shell",
+    );
     for argv0 in ["-bash", "sh", "/bin/bash", "-su"] {
         book.misses(&run("/usr/bin/bash", &[argv0, "-c", "id"], |_| {}), "renamed_shell");
     }
@@ -461,7 +464,9 @@ fn connections() {
 fn the_kernel_itself() {
     let mut book = Rulebook::new();
     becomes(&mut book, "/usr/bin/python3.11");
-    let call = |act, call, args: [u64; 6], result| change(act, call, |activity| (activity.args, activity.result) = (args, result));
+    let call = |act, call, args: [u64; 6], result| {
+        change(act, call, |activity| (activity.args, activity.result) = (args, result))
+    };
     book.finds(&call(Act::Bpf, "bpf", [5, 0, 0, 0, 0, 0], -1), "bpf_load");
     book.misses(&call(Act::Bpf, "bpf", [1, 0, 0, 0, 0, 0], 0), "bpf_load");
     book.finds(&call(Act::Module, "init_module", [0; 6], -1), "kmod_load");
@@ -479,7 +484,8 @@ fn the_kernel_itself() {
     let made = change(Act::FileOpen, "openat", |activity| {
         (activity.result, activity.path) = (5, b"/dev/mt".to_vec());
         activity.args[2] = (libc::O_CREAT | libc::O_WRONLY) as u64;
-        activity.file = Some(FileObject { inode: 4, mode: 0o100_644, links: 1, open_mode: FMODE_CREATED, ..FileObject::default() });
+        activity.file =
+            Some(FileObject { inode: 4, mode: 0o100_644, links: 1, open_mode: FMODE_CREATED, ..FileObject::default() });
     });
     book.finds(&made, "dev_file_create");
     book.misses(&write("/dev/null"), "dev_file_create");

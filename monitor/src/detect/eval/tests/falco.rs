@@ -22,7 +22,8 @@ fn they_compile_whole() {
     assert_eq!(needs.kinds & Act::Mount.bit(), 0);
     // One rule looks for `id_rsa` anywhere in a path, which is no name. Without it reading is needed of a few places only.
     assert!(needs.read.all);
-    let without = "- rule: Directory traversal monitored file read\n  enabled: false\n  override:\n    enabled: replace\n";
+    let without =
+        "- rule: Directory traversal monitored file read\n  enabled: false\n  override:\n    enabled: replace\n";
     let (rules, told) = compile(&format!("{FALCO}\n{without}"));
     assert_eq!(rules.list.len(), count - 1, "{told:#?}");
     assert!(!Needs::of(&rules).read.all, "{:#?}", Needs::of(&rules));
@@ -53,10 +54,14 @@ fn they_fire() {
     for (name, host, event) in [
         ("Read sensitive file untrusted", &reader, as_cat(shadow)),
         ("Netcat Remote Code Execution in Container", &host, exec(|_| {})),
-        ("Run shell untrusted", &plain, exec(|exec| {
-            exec.comm = b"bash".to_vec();
-            exec.args = vec![b"bash".to_vec()];
-        })),
+        (
+            "Run shell untrusted",
+            &plain,
+            exec(|exec| {
+                exec.comm = b"bash".to_vec();
+                exec.args = vec![b"bash".to_vec()];
+            }),
+        ),
         ("Fileless execution via memfd_create", &plain, exec(|exec| exec.exe = b"memfd:x".to_vec())),
         ("Drop and execute new binary in container", &host, exec(|exec| exec.file.upper_layer = true)),
         ("Execution from /dev/shm", &plain, exec(|exec| exec.args[0] = b"/dev/shm/x".to_vec())),
@@ -77,17 +82,13 @@ fn they_fire() {
             &host,
             activity(Act::Module, "finit_module", |activity| activity.actor.capabilities = 1 << 16),
         ),
-        (
-            "Detect release_agent File Container Escapes",
-            &host,
-            {
-                let mut event = open("/sys/fs/cgroup/rdma/release_agent", libc::O_WRONLY);
-                if let crate::detect::What::Activity(activity) = &mut event.what {
-                    activity.actor.capabilities = 1 << 21 | 2;
-                }
-                event
-            },
-        ),
+        ("Detect release_agent File Container Escapes", &host, {
+            let mut event = open("/sys/fs/cgroup/rdma/release_agent", libc::O_WRONLY);
+            if let crate::detect::What::Activity(activity) = &mut event.what {
+                activity.actor.capabilities = 1 << 21 | 2;
+            }
+            event
+        }),
     ] {
         let found = fired(host, &event);
         assert!(found.iter().any(|rule| rule == name), "{name}: {found:?}");

@@ -89,7 +89,14 @@ impl Host {
         host
     }
 
-    pub(in crate::detect) fn add(&mut self, pid: u32, parent: Option<u32>, name: &str, exe: &str, args: &[&str]) -> &mut Process {
+    pub(in crate::detect) fn add(
+        &mut self,
+        pid: u32,
+        parent: Option<u32>,
+        name: &str,
+        exe: &str,
+        args: &[&str],
+    ) -> &mut Process {
         let id = ProcessId::from_key(key(pid));
         let mut process = Process::new(id, GroupId::UNKNOWN, 0);
         process.parent = parent.map(|parent| ProcessId::from_key(key(parent)));

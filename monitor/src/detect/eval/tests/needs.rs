@@ -64,7 +64,13 @@ fn opens_are_told_by_purpose_and_place() {
         assert_eq!(found.directories, set(directories), "{condition}");
         assert_eq!(found.names, set(names), "{condition}");
     }
-    for condition in ["fd.name contains /.ssh/", "fd.name endswith passwd", "fd.name startswith /", "not fd.name = /x", "fd.name != /x"] {
+    for condition in [
+        "fd.name contains /.ssh/",
+        "fd.name endswith passwd",
+        "fd.name startswith /",
+        "not fd.name = /x",
+        "fd.name != /x",
+    ] {
         assert!(needs(&format!("evt.type = open and {condition}")).read.all, "{condition}");
     }
 }
@@ -75,13 +81,18 @@ fn changes_are_told_by_name_where_that_is_enough() {
     assert_eq!((found.everywhere, found.changed.paths), (0, set(&["/etc/ld.so.preload"])));
     let found = needs("evt.type in (unlink, unlinkat) and fs.path.name startswith /var/log/");
     assert_eq!(found.everywhere, Act::Unlink.bit() | Act::Rmdir.bit());
+    let found = needs("evt.type in (rename, symlink) and fs.path.new = /etc/ld.so.preload");
+    assert_eq!((found.everywhere, found.changed.paths), (0, set(&["/etc/ld.so.preload"])));
     let found = needs("evt.type = rename and fs.path.target = /etc/passwd");
     assert_eq!(found.everywhere, Act::Rename.bit(), "the target is no path that the selection knows");
 }
 
 #[test]
 fn steps_of_a_sequence_are_needed_too() {
-    let text = format!("{}  sequence:\n    by: [proc.pid]\n    within: 1s\n    steps: [evt.type = connect]\n", rule("evt.type = execve"));
+    let text = format!(
+        "{}  sequence:\n    by: [proc.pid]\n    within: 1s\n    steps: [evt.type = connect]\n",
+        rule("evt.type = execve")
+    );
     assert_eq!(Needs::of(&compile(&text).0).kinds, Act::Connect.bit());
 }
 
@@ -160,7 +171,8 @@ impl Dice {
 
     /// An open, and what the kernel programs see of it.
     fn open(&mut self) -> (Event, &'static str, bool, bool, bool) {
-        let path = self.pick(&["/etc/shadow", "/etc/passwd", "/tmp/a/b", "/tmp/a", "/opt/x", "/shadow", "/tmp/xshadow", "/x"]);
+        let path =
+            self.pick(&["/etc/shadow", "/etc/passwd", "/tmp/a/b", "/tmp/a", "/opt/x", "/shadow", "/tmp/xshadow", "/x"]);
         let (write, failed) = (self.roll(2) == 0, self.roll(3) == 0);
         let creates = self.roll(3) == 0;
         let created = creates && !failed && self.roll(2) == 0;
