@@ -223,3 +223,14 @@ fn a_rule_is_tested_for_the_kinds_of_events_that_it_may_match() {
     let warned: Vec<_> = told.iter().filter(|message| message.contains("says nothing of evt.type")).collect();
     assert_eq!(warned.len(), 2, "{told:#?}");
 }
+
+#[test]
+fn lists_find_texts_of_every_length() {
+    let host = Host::new();
+    for length in (1..8).chain(60..70) {
+        let (wanted, other) = ("a".repeat(length), "a".repeat(length + 1));
+        let event = exec(|exec| exec.comm = wanted.clone().into_bytes());
+        assert!(holds(&format!("evt.type=execve and proc.name in (x, {wanted})"), &event, &host), "{length}");
+        assert!(!holds(&format!("evt.type=execve and proc.name in (x, {other})"), &event, &host), "{length}");
+    }
+}
