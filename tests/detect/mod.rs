@@ -7,12 +7,12 @@
 #![expect(
     clippy::panic,
     clippy::expect_used,
-    clippy::unwrap_used,
     reason = "a test fails by a panic, with a stack that leads to the line that asked"
 )]
 
 mod evasions;
 mod falco;
+mod foreign;
 mod rules;
 mod scene;
 mod sigma;

@@ -5,7 +5,7 @@ use crate::{config, detect, metrics::markdown, observer};
 /// A page's name and what writes it.
 type Page = (&'static str, fn() -> String);
 
-const PAGES: &[Page] = &[("config", config::docs::markdown), ("metrics", metrics)];
+const PAGES: &[Page] = &[("config", config::docs::markdown), ("metrics", metrics), ("rules", detect::markdown)];
 
 /// docs/METRICS.md.
 fn metrics() -> String {

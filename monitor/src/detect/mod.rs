@@ -28,5 +28,10 @@ pub fn metrics() -> Vec<&'static Metric> {
     [eval::METRICS, recorder::METRICS].concat()
 }
 
+/// docs/RULES.md.
+pub fn markdown() -> String {
+    defaults::markdown()
+}
+
 #[cfg(test)]
 mod tests;

@@ -54,14 +54,18 @@ const TARGET: &str = "aarch64-unknown-linux-gnu";
 /// The release whose cross compiler and programs are taken: the one that has the compiler's packages.
 const RELEASE: &str = "bookworm";
 
-/// What links for arm64, and the C library.
-const LINKER: [&str; 5] = [
+/// What links for arm64 and reads its assembler, and the C library.
+const LINKER: [&str; 6] = [
     "gcc-12-aarch64-linux-gnu",
+    "cpp-12-aarch64-linux-gnu",
     "binutils-aarch64-linux-gnu",
     "libgcc-12-dev-arm64-cross",
     "libc6-dev-arm64-cross",
     "libc6-arm64-cross",
 ];
+
+/// What `gcc` runs for assembler with macros, in what is unpacked.
+const PREPROCESSOR: &str = "tools/usr/lib/gcc-cross/aarch64-linux-gnu/12/cc1";
 
 /// The programs that tests start in a guest, and their libraries.
 const PROGRAMS: [&str; 19] = [
@@ -161,7 +165,8 @@ impl Parts {
         let lock = File::create(cache.join("lock")).context("make a lock file")?;
         lock.lock().context("wait for whoever fetches kernels")?;
         let directory = cache.join(format!("{}parts-{version}", Arch::Arm64.prefix()));
-        if !directory.is_dir() {
+        // Without this one, it was fetched by an earlier version.
+        if !directory.join(PREPROCESSOR).is_file() {
             let apt = match apt {
                 Some(apt) => apt,
                 None => apt.insert(Apt::new(&cache, Arch::Arm64)?),
@@ -176,6 +181,7 @@ impl Parts {
                 fs::create_dir_all(&into)?;
                 apt.unpack(&packages, &scratch, &into)?;
             }
+            drop(fs::remove_dir_all(&directory));
             fs::rename(&scratch, &directory).context("put what was unpacked in its place")?;
         }
         Ok(Self { tools: directory.join("tools"), root: directory.join("root") })

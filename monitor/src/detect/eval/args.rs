@@ -47,12 +47,12 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 }
 
 /// Whether an argument has this name.
-pub fn exists(name: &str) -> bool {
+pub(super) fn exists(name: &str) -> bool {
     names().any(|known| known == name)
 }
 
 /// Adds the argument with this name; as text unless `raw`.
-pub fn push<'a>(facts: &Facts<'a>, name: &str, raw: bool, out: &mut Values<'a>) {
+pub(super) fn push<'a>(facts: &Facts<'a>, name: &str, raw: bool, out: &mut Values<'a>) {
     let arg = match &facts.event.what {
         What::Activity(activity) => activity::argument(activity, name),
         _ => of_process(facts, name),
@@ -82,7 +82,7 @@ pub fn push<'a>(facts: &Facts<'a>, name: &str, raw: bool, out: &mut Values<'a>) 
 }
 
 /// Adds the argument at this place.
-pub fn push_at<'a>(facts: &Facts<'a>, index: usize, raw: bool, out: &mut Values<'a>) {
+pub(super) fn push_at<'a>(facts: &Facts<'a>, index: usize, raw: bool, out: &mut Values<'a>) {
     let mut at = 0;
     for name in names() {
         let before = out.list.len();
@@ -98,7 +98,7 @@ pub fn push_at<'a>(facts: &Facts<'a>, index: usize, raw: bool, out: &mut Values<
 }
 
 /// Adds all arguments as one text.
-pub fn push_all<'a>(facts: &Facts<'a>, out: &mut Values<'a>) {
+pub(super) fn push_all<'a>(facts: &Facts<'a>, out: &mut Values<'a>) {
     // Each is put at the end of the buffer, after its name; what was put together stays where it is.
     let start = out.text.len();
     for name in names() {

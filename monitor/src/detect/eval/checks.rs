@@ -140,7 +140,7 @@ fn needle(check: &Check) -> Vec<u8> {
 }
 
 /// A number as Falco reads it.
-pub fn number(text: &str) -> Result<i64, String> {
+pub(super) fn number(text: &str) -> Result<i64, String> {
     let (sign, digits) = match text.strip_prefix('-') {
         Some(digits) => (-1, digits),
         None => (1, text),
@@ -195,7 +195,7 @@ fn refuse(operator: Operator, slots: &Slots, slot: usize) -> String {
 }
 
 /// The operator as it is written.
-pub const fn symbol(operator: Operator) -> &'static str {
+pub(super) const fn symbol(operator: Operator) -> &'static str {
     match operator {
         Operator::Equal => "=",
         Operator::NotEqual => "!=",

@@ -22,7 +22,7 @@ pub struct Engine {
     pub(super) states: Vec<State>,
     memory: Memory,
     /// What rules have seen that are not loaded now: they may come back.
-    absent: BTreeMap<String, Seen>,
+    pub(super) absent: BTreeMap<String, Seen>,
     /// When storms are looked at next.
     summary_ns: u64,
     pub(super) events: u64,

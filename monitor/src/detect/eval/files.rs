@@ -104,13 +104,17 @@ fn smallest(parts: &[Tree], wanted: bool, checks: &Checks, slots: &Slots) -> Fil
 }
 
 /// Fields that hold the path of the file that the event is told for.
-pub const PATHS: &[&str] = &["fd.name", "fd.original", "fs.path.name"];
+pub(super) const PATHS: &[&str] = &["fd.name", "fd.original", "fs.path.name"];
+
+/// Fields that hold the names of a change: the kernel programs look at both of a rename and of a link, and at that of a
+/// symbolic link, but not at its text.
+const CHANGED: &[&str] = &["fs.path.old", "fs.path.new", "fs.path.source"];
 
 /// None: it says nothing of the file.
 fn of_check(check: &Check, slots: &Slots) -> Option<Files> {
     let slot = slots.list.get(check.slot)?;
     let below = slot.upon.and_then(|(below, transformer)| Some((slots.list.get(below)?, transformer)));
-    let is_path = |slot: &super::slots::Slot| PATHS.iter().any(|name| slot.is(name));
+    let is_path = |slot: &super::slots::Slot| PATHS.iter().chain(CHANGED).any(|name| slot.is(name));
     let each = |of: &dyn Fn(&[u8]) -> Files| {
         let mut sum = Files::default();
         check.operands.iter().for_each(|operand| sum.add(of(operand.as_bytes())));
@@ -127,7 +131,7 @@ fn of_check(check: &Check, slots: &Slots) -> Option<Files> {
     if slot.is("fd.directory") {
         return match check.operator {
             _ if equal => Some(each(&|path| directory(path))),
-            Operator::Pmatch => patterns(check, |path| directory(path)),
+            Operator::Pmatch => patterns(check, directory),
             Operator::StartsWith => Some(each(&Files::beginning)),
             _ => None,
         };

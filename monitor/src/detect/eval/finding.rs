@@ -64,7 +64,7 @@ pub struct Evidence {
 }
 
 /// Most values of a list that evidence shows: it may have thousands.
-pub const OPERANDS: usize = 5;
+pub(super) const OPERANDS: usize = 5;
 
 impl Finding {
     pub(super) fn new(rule: &Rule, session: &mut Session<'_, '_>) -> Self {

@@ -67,6 +67,11 @@ impl Engine {
                 entries += here;
                 evictions += gone;
             }
+            for seen in self.absent.values().filter(|_| *name == "first_seen") {
+                let (here, gone) = seen.sizes();
+                entries += here;
+                evictions += gone;
+            }
             families.gauge(&STATE, &[name], entries as f64);
             families.counter(&EVICTIONS, &[name], evictions as f64);
         }

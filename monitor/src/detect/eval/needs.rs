@@ -51,7 +51,16 @@ struct Case {
 
 impl Needs {
     /// Of all rules.
-    pub fn of(rules: &Rules) -> Self {
+    pub(super) fn of(rules: &Rules) -> Self {
+        Self::collect(rules, None)
+    }
+
+    /// Of one rule.
+    pub(super) fn of_rule(rules: &Rules, number: usize) -> Self {
+        Self::collect(rules, Some(number))
+    }
+
+    fn collect(rules: &Rules, only: Option<usize>) -> Self {
         let mut needs = Self::default();
         let named: BTreeSet<&str> = rules.kinds().flat_map(|(names, _)| names).map(String::as_str).collect();
         for (names, jobs) in rules.kinds() {
@@ -61,7 +70,7 @@ impl Needs {
                 false => names.clone(),
             };
             let acts = calls.iter().fold(0, |bits, name| bits | calls::acts(name));
-            for job in jobs {
+            for job in jobs.iter().filter(|job| only.is_none_or(|only| job.rule == only)) {
                 let Some(rule) = rules.list.get(job.rule) else { continue };
                 let tree = job.step.map_or(Some(&rule.tree), |step| rule.steps.get(step));
                 if let Some(tree) = tree {
@@ -188,9 +197,13 @@ fn known(check: &Check, slot: &Slot, case: Case) -> Option<bool> {
         "evt.rawres" => range(check, 0, i64::MAX),
         "fd.num" if open && case.failed => range(check, -1, -1),
         "fd.num" if open => range(check, 0, i64::MAX),
-        "fs.path.name" | "fs.path.source" | "fs.path.target" | "fd.filename" if case.failed => Some(false),
+        "fs.path.name" | "fs.path.source" | "fs.path.target" | "fs.path.old" | "fs.path.new" | "fd.filename"
+            if case.failed =>
+        {
+            Some(false)
+        }
         "evt.res" if !case.failed => match &check.matcher {
-            Matcher::Group(_) | Matcher::Same(_) | Matcher::SameOrder(..) => None,
+            Matcher::Group(_) | Matcher::Same(_) | Matcher::SameOrder(..) | Matcher::SameStart(_) => None,
             matcher => Some(matcher.fits_text(b"SUCCESS") != check.negated),
         },
         "evt.res" => match &check.matcher {

@@ -190,7 +190,7 @@ fn resolve(field: &Field) -> Result<(&'static Definition, Inside), String> {
 }
 
 /// `; did you mean a, b?`
-pub fn suggestion(names: &[&str]) -> String {
+pub(super) fn suggestion(names: &[&str]) -> String {
     if names.is_empty() { String::new() } else { format!("; did you mean {}?", names.join(", ")) }
 }
 

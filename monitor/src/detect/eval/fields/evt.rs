@@ -105,9 +105,7 @@ pub(super) const FIELDS: &[Definition] = &[
     field("evt.is_open_write", Type::Bool, |facts, _, out| opened(facts, out, |open| open.write)).cost(2),
     field("evt.is_open_create", Type::Bool, |facts, _, out| opened(facts, out, |open| open.created)).cost(2),
     field("evt.is_open_exec", Type::Bool, |facts, _, out| opened(facts, out, |open| open.executable)).cost(2),
-    field("evt.abspath", Type::Text, |facts, argument, out| abspath(facts, argument, out))
-        .brackets(Brackets::Key)
-        .cost(3),
+    field("evt.abspath", Type::Text, abspath).brackets(Brackets::Key).cost(3),
     field("evt.type.is", Type::Number, |facts, argument, out| {
         if let Argument::Key(name) = argument {
             out.number(u8::from(calls::names(facts.event).contains(&name)));

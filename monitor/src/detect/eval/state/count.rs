@@ -29,7 +29,7 @@ impl Marks {
 
 /// The counters of one rule.
 #[derive(Debug)]
-pub struct Count {
+pub(crate) struct Count {
     at_least: usize,
     within_ns: u64,
     distinct: bool,
@@ -41,14 +41,14 @@ pub struct Count {
 
 impl Count {
     /// Nothing was counted.
-    pub fn new(at_least: u32, within_ns: u64, distinct: bool) -> Self {
+    pub(crate) fn new(at_least: u32, within_ns: u64, distinct: bool) -> Self {
         let hasher = RandomState::new();
         Self { at_least: at_least as usize, within_ns, distinct, keys: Table::new(KEYS), marks: 0, hasher }
     }
 
     /// It has happened once more, with this value if values are counted. Returns the number when there are enough; it
     /// begins anew then.
-    pub fn add(&mut self, key: &[u8], value: &[u8], now_ns: u64) -> Option<usize> {
+    pub(crate) fn add(&mut self, key: &[u8], value: &[u8], now_ns: u64) -> Option<usize> {
         let (within_ns, distinct) = (self.within_ns, self.distinct);
         let hash = self.hasher.hash_one(value);
         let marks = self.keys.get(key);
@@ -86,7 +86,7 @@ impl Count {
     }
 
     /// Keys that are counted, and those that were forgotten for lack of room.
-    pub fn sizes(&self) -> (usize, u64) {
+    pub(crate) fn sizes(&self) -> (usize, u64) {
         (self.keys.len(), self.keys.evictions())
     }
 }

@@ -1,24 +1,24 @@
 //! What rules remember from one event to the next. Time comes from events only, and every table is bounded: what was not
 //! used for longest goes first, and is counted.
 
-pub mod count;
-pub mod repeat;
-pub mod seen;
-pub mod sequence;
+pub(super) mod count;
+pub(super) mod repeat;
+pub(super) mod seen;
+pub(super) mod sequence;
 mod table;
 
-pub use table::Table;
+pub(super) use table::Table;
 
 use super::session::Session;
 
 /// Most keys that a rule remembers at a time.
-pub const KEYS: usize = 4096;
+pub(super) const KEYS: usize = 4096;
 
 /// Most bytes of one value in a key: no path is longer.
 const VALUE: usize = 4096;
 
 /// The values of some fields as one key. None: one of them is missing and `whole` is asked for.
-pub fn key(session: &mut Session<'_, '_>, slots: &[usize], whole: bool) -> Option<Vec<u8>> {
+pub(super) fn key(session: &mut Session<'_, '_>, slots: &[usize], whole: bool) -> Option<Vec<u8>> {
     let mut key = Vec::new();
     for slot in slots {
         let range = session.slot(*slot);

@@ -11,7 +11,7 @@ const INTERVAL_NS: u64 = 10 * SECOND;
 
 /// Findings of one rule that are equal.
 #[derive(Debug)]
-pub struct Repeats {
+pub(crate) struct Repeats {
     /// The rule's own time within which equal ones are one.
     window_ns: Option<u64>,
     keys: Table<Repeat>,
@@ -29,12 +29,12 @@ struct Repeat {
 
 impl Repeats {
     /// None yet.
-    pub fn new(window_ns: Option<u64>) -> Self {
+    pub(crate) fn new(window_ns: Option<u64>) -> Self {
         Self { window_ns, keys: Table::new(KEYS) }
     }
 
     /// Whether to publish one more: then with the number that were held back before it.
-    pub fn admit(&mut self, key: &[u8], now_ns: u64) -> Option<u64> {
+    pub(crate) fn admit(&mut self, key: &[u8], now_ns: u64) -> Option<u64> {
         let Some(window_ns) = self.window_ns else { return self.slow_down(key, now_ns) };
         let mut new = false;
         let repeat = self.keys.entry(key, || {
@@ -64,7 +64,7 @@ impl Repeats {
     }
 
     /// Keys that are known, and those that were forgotten for lack of room.
-    pub fn sizes(&self) -> (usize, u64) {
+    pub(crate) fn sizes(&self) -> (usize, u64) {
         (self.keys.len(), self.keys.evictions())
     }
 }
@@ -74,11 +74,11 @@ const RATE_BURST: u64 = 50;
 /// … and one more in this time.
 const RATE_NS: u64 = SECOND / 5;
 /// A storm is told again in this time.
-pub const SUMMARY_NS: u64 = 10 * SECOND;
+pub(crate) const SUMMARY_NS: u64 = 10 * SECOND;
 
 /// How fast a rule finds things.
 #[derive(Debug)]
-pub struct Rate {
+pub(crate) struct Rate {
     credit_ns: u64,
     updated_ns: u64,
     /// When the first that no summary has told of was held back, and how many since.
@@ -93,7 +93,7 @@ impl Default for Rate {
 
 impl Rate {
     /// Whether to publish one more.
-    pub fn admit(&mut self, now_ns: u64) -> bool {
+    pub(crate) fn admit(&mut self, now_ns: u64) -> bool {
         let earned = now_ns.saturating_sub(self.updated_ns);
         self.credit_ns = self.credit_ns.saturating_add(earned).min(RATE_BURST * RATE_NS);
         self.updated_ns = self.updated_ns.max(now_ns);
@@ -107,7 +107,7 @@ impl Rate {
     }
 
     /// What was held back, when it is time to tell: since when, and how many.
-    pub fn summary(&mut self, now_ns: u64) -> Option<(u64, u64)> {
+    pub(crate) fn summary(&mut self, now_ns: u64) -> Option<(u64, u64)> {
         self.held.take_if(|(since, _)| now_ns.saturating_sub(*since) >= SUMMARY_NS)
     }
 }

@@ -10,14 +10,14 @@ use std::collections::BTreeMap;
 use super::Table;
 
 /// Most combinations that a rule remembers.
-pub const ENTRIES: usize = 8192;
+pub(crate) const ENTRIES: usize = 8192;
 /// Most rules whose memory a file has, also of rules that are not there any more.
 const RULES: usize = 1024;
 const MAGIC: &[u8; 8] = b"MONSEEN1";
 
 /// What one rule has seen.
 #[derive(Debug)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// When it was first loaded.
     pub since: u64,
     /// When each combination was last seen.
@@ -26,12 +26,12 @@ pub struct Seen {
 
 impl Seen {
     /// Nothing.
-    pub fn new(since: u64) -> Self {
+    pub(crate) fn new(since: u64) -> Self {
         Self { since, entries: Table::new(ENTRIES) }
     }
 
     /// It is there (again), at this time since 1970. Whether that is the first time in `remember`.
-    pub fn note(&mut self, key: &[u8], now: u64, remember_ns: u64) -> bool {
+    pub(crate) fn note(&mut self, key: &[u8], now: u64, remember_ns: u64) -> bool {
         let mut new = false;
         let last = self.entries.entry(key, || {
             new = true;
@@ -43,7 +43,7 @@ impl Seen {
     }
 
     /// Combinations that are known, and those that were forgotten for lack of room.
-    pub fn sizes(&self) -> (usize, u64) {
+    pub(crate) fn sizes(&self) -> (usize, u64) {
         (self.entries.len(), self.entries.evictions())
     }
 }
@@ -71,7 +71,7 @@ pub enum Damage {
 }
 
 /// Writes what rules have seen.
-pub fn encode<'s>(rules: impl Iterator<Item = (&'s str, &'s Seen)>) -> Vec<u8> {
+pub(crate) fn encode<'s>(rules: impl Iterator<Item = (&'s str, &'s Seen)>) -> Vec<u8> {
     let mut body = Vec::new();
     for (name, seen) in rules.take(RULES) {
         put(&mut body, name.as_bytes());
@@ -98,7 +98,7 @@ fn put(body: &mut Vec<u8>, text: &[u8]) {
 ///
 /// # Errors
 /// What is wrong with the file. Then nothing of it is taken.
-pub fn decode(file: &[u8]) -> Result<BTreeMap<String, Seen>, Damage> {
+pub(crate) fn decode(file: &[u8]) -> Result<BTreeMap<String, Seen>, Damage> {
     let rest = file.strip_prefix(MAGIC).ok_or(Damage::Magic)?;
     let mut head = Reader { bytes: rest, at: 0 };
     let length = Damage::Length { expected: 16, found: file.len() };

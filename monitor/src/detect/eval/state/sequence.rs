@@ -4,7 +4,7 @@ use super::{KEYS, Table};
 
 /// How far the entities of one rule have come.
 #[derive(Debug)]
-pub struct Sequence {
+pub(crate) struct Sequence {
     within_ns: u64,
     steps: usize,
     /// For each entity and step when the youngest chain that has come so far began. The youngest is all that matters: it
@@ -14,12 +14,12 @@ pub struct Sequence {
 
 impl Sequence {
     /// Nobody has begun.
-    pub fn new(steps: usize, within_ns: u64) -> Self {
+    pub(crate) fn new(steps: usize, within_ns: u64) -> Self {
         Self { within_ns, steps, begun: Table::new(KEYS) }
     }
 
     /// The entity has done what a step says.
-    pub fn step(&mut self, step: usize, key: &[u8], now_ns: u64) {
+    pub(crate) fn step(&mut self, step: usize, key: &[u8], now_ns: u64) {
         let begun = match step.checked_sub(1) {
             None => Some(now_ns),
             Some(before) => self.chain(before, key, now_ns),
@@ -32,7 +32,7 @@ impl Sequence {
     }
 
     /// The entity has done the last thing. Returns when the chain began, if all steps came before; it ends with this.
-    pub fn last(&mut self, key: &[u8], now_ns: u64) -> Option<u64> {
+    pub(crate) fn last(&mut self, key: &[u8], now_ns: u64) -> Option<u64> {
         let begun = match self.steps.checked_sub(1) {
             None => Some(now_ns),
             Some(before) => self.chain(before, key, now_ns),
@@ -48,7 +48,7 @@ impl Sequence {
     }
 
     /// Entities that have begun, and those that were forgotten for lack of room.
-    pub fn sizes(&self) -> (usize, u64) {
+    pub(crate) fn sizes(&self) -> (usize, u64) {
         (self.begun.len(), self.begun.evictions())
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 /// A bounded map. Its keys come from outside, so that it hashes them with a secret.
 #[derive(Debug)]
-pub struct Table<V> {
+pub(crate) struct Table<V> {
     entries: HashMap<Arc<[u8]>, (u64, V)>,
     /// By when they were last used.
     ages: BTreeMap<u64, Arc<[u8]>>,
@@ -16,12 +16,12 @@ pub struct Table<V> {
 
 impl<V> Table<V> {
     /// An empty one for this many entries.
-    pub fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         Self { entries: HashMap::new(), ages: BTreeMap::new(), capacity, uses: 0, evictions: 0 }
     }
 
     /// The entry, which counts as used.
-    pub fn get(&mut self, key: &[u8]) -> Option<&mut V> {
+    pub(crate) fn get(&mut self, key: &[u8]) -> Option<&mut V> {
         let (age, value) = self.entries.get_mut(key)?;
         self.uses += 1;
         if let Some(key) = self.ages.remove(age) {
@@ -32,7 +32,7 @@ impl<V> Table<V> {
     }
 
     /// The entry, made if there is none.
-    pub fn entry(&mut self, key: &[u8], make: impl FnOnce() -> V) -> &mut V {
+    pub(crate) fn entry(&mut self, key: &[u8], make: impl FnOnce() -> V) -> &mut V {
         use std::collections::hash_map::Entry;
         if !self.entries.contains_key(key) {
             while self.entries.len() >= self.capacity && self.evict().is_some() {}
@@ -55,31 +55,31 @@ impl<V> Table<V> {
     }
 
     /// Takes out the entry that was used longest ago.
-    pub fn evict(&mut self) -> Option<V> {
+    pub(crate) fn evict(&mut self) -> Option<V> {
         let (_, key) = self.ages.pop_first()?;
         self.evictions += 1;
         self.entries.remove(&key).map(|(_, value)| value)
     }
 
     /// Takes an entry out.
-    pub fn remove(&mut self, key: &[u8]) -> Option<V> {
+    pub(crate) fn remove(&mut self, key: &[u8]) -> Option<V> {
         let (age, value) = self.entries.remove(key)?;
         self.ages.remove(&age);
         Some(value)
     }
 
     /// All entries, the one that was used longest ago first.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &V)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &V)> {
         self.ages.values().filter_map(|key| Some((&**key, &self.entries.get(key)?.1)))
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
     /// How many had to go.
-    pub fn evictions(&self) -> u64 {
+    pub(crate) fn evictions(&self) -> u64 {
         self.evictions
     }
 }

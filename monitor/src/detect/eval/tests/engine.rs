@@ -287,3 +287,42 @@ fn values_and_results_of_one_event_are_not_those_of_the_next() {
         assert_eq!(count(&mut engine, &host, at(100 + 60 * time, open("/b", 0))), 0);
     }
 }
+
+#[test]
+fn the_file_of_what_was_seen_is_replaced_whole_and_put_aside_when_damaged() {
+    use crate::detect::eval::seen_file::{SeenFileError, read, write};
+    let (host, directory) = (Host::new(), tempfile::tempdir().unwrap());
+    let path = directory.path().join("seen");
+    let mut first = engine(FIRST);
+    read(&path, &mut first).unwrap();
+    count(&mut first, &host, at(1000, run("/a")));
+    write(&path, &first).unwrap();
+    let mut second = engine(FIRST);
+    read(&path, &mut second).unwrap();
+    assert_eq!(second.seen(), first.seen());
+    std::fs::write(&path, b"MONSEEN1 and more").unwrap();
+    let error = read(&path, &mut engine(FIRST)).unwrap_err();
+    assert!(matches!(error, SeenFileError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("kept as"), "{error}");
+    assert_eq!(std::fs::read(directory.path().join("seen.damaged")).unwrap(), b"MONSEEN1 and more");
+    // The place is free again.
+    write(&path, &second).unwrap();
+    read(&path, &mut engine(FIRST)).unwrap();
+    let names: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+}
+
+#[test]
+fn a_rule_is_explained() {
+    let engine = engine(&rule("evt.type in (open, ptrace) and container.privileged = true and fd.name = /etc/shadow"));
+    let text = engine.explain("r").unwrap();
+    for line in [
+        "  of open: (container.privileged = true and fd.name = /etc/shadow)",
+        "  always missing on this host: container.privileged",
+        "  the kernel tells: file_open, ptrace",
+        "  files that are read: /etc/shadow",
+    ] {
+        assert!(text.lines().any(|one| one == line), "{line}\n{text}");
+    }
+    assert_eq!(engine.explain("x"), None);
+}

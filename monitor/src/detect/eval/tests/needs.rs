@@ -81,6 +81,8 @@ fn changes_are_told_by_name_where_that_is_enough() {
     assert_eq!((found.everywhere, found.changed.paths), (0, set(&["/etc/ld.so.preload"])));
     let found = needs("evt.type in (unlink, unlinkat) and fs.path.name startswith /var/log/");
     assert_eq!(found.everywhere, Act::Unlink.bit() | Act::Rmdir.bit());
+    let found = needs("evt.type in (rename, symlink) and fs.path.new = /etc/ld.so.preload");
+    assert_eq!((found.everywhere, found.changed.paths), (0, set(&["/etc/ld.so.preload"])));
     let found = needs("evt.type = rename and fs.path.target = /etc/passwd");
     assert_eq!(found.everywhere, Act::Rename.bit(), "the target is no path that the selection knows");
 }

@@ -85,3 +85,13 @@ fn mistakes_in_them_leave_the_rule_out() {
         assert!(loaded.rules.is_empty(), "{keys}");
     }
 }
+
+#[test]
+fn the_example_of_the_document_loads() {
+    let document = include_str!("../../../../docs/RULE-LANGUAGE.md");
+    let example = document.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("there is one");
+    let loaded = one(example);
+    assert_eq!(told(&loaded), Vec::<String>::new());
+    let more = &loaded.rules[0].more;
+    assert!(more.sequence.is_some() && more.count.is_some() && more.first_seen.is_some() && more.dedup.is_some());
+}

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{is_sigma, load};
+use crate::detect::eval::Rules;
 use crate::detect::lang::ast::Priority;
 use crate::detect::lang::{Loaded, Source, condition, files};
 
@@ -59,6 +60,16 @@ fn all_samples_of_sigmahq_load_without_a_word() {
         assert_eq!(rule.more.attack.is_empty(), !has_technique, "{}", rule.name);
         assert!(rule.description.contains("\nAuthor: "), "{}", rule.name);
     }
+}
+
+#[test]
+fn what_is_made_of_the_samples_compiles() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/rules/sigma");
+    let loaded = load(&files(&directory).sources);
+    let mut diagnostics = Vec::new();
+    let rules = Rules::new(loaded.rules, &mut diagnostics);
+    let errors: Vec<_> = diagnostics.iter().filter(|one| one.error).map(ToString::to_string).collect();
+    assert_eq!((rules.list.len(), errors), (22, Vec::new()));
 }
 
 #[test]
