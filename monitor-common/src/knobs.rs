@@ -35,6 +35,8 @@ pub struct Knobs {
     pub telemetry_wake: u64,
     /// The same for the bulk ring.
     pub bulk_wake: u64,
+    /// Which argument of `io_uring_submit_sqe` is the request: 0, or 1 before Linux 6.0.
+    pub ring_request_argument: u64,
     /// Which signals run: bit `SIGNAL_*`.
     pub signals: u64,
     /// 1 when it may come to it that not every call is timed.

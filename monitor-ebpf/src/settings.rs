@@ -31,6 +31,7 @@ pub(crate) static KNOBS: Knobs = Knobs {
     security_wake: 0,
     telemetry_wake: 0,
     bulk_wake: 0,
+    ring_request_argument: 0,
     signals: 0,
     pacing: 0,
     pace_shift: 0,

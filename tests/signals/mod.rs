@@ -8,6 +8,7 @@
 )]
 
 mod activity;
+mod activity_calls;
 mod activity_changes;
 mod activity_files;
 mod activity_flood;

@@ -341,6 +341,12 @@ pub const fn place(descriptor: u8, name: u8) -> u8 {
 
 /// In [`Entry::other`]: the argument points to the flags (`struct open_how`).
 pub const FLAGS_BEHIND: u8 = 0x80;
+/// In [`Entry::other`] of other classes: what matters is in a structure that an argument points to (`clone3`, `sendmsg`, the
+/// old `mmap` of 32-bit programs).
+pub const BEHIND_POINTER: u8 = 0x80;
+/// In [`Entry::other`]: one call of a kind is read otherwise than the rest: `fcntl` among those that copy a descriptor,
+/// `mprotect` among those that map memory, `clone` among those that leave a namespace, `fsconfig` among mounts.
+pub const SPECIAL: u8 = 0x08;
 
 /// Instead of an act: only the arguments tell which kind it is (`unlinkat`, `socketcall`). Also a bit of
 /// [`Select::kinds`], set when any of those kinds is.

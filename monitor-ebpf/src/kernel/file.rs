@@ -99,6 +99,10 @@ pub(crate) fn changed_ns(inode: Object) -> u64 {
 /// Since Linux 6.13 the top bit of the nanoseconds tells that somebody has asked for the time (`I_CTIME_QUERIED`).
 #[inline(always)]
 fn time_ns(seconds: u64, nanoseconds: u32) -> u64 {
+    if seconds > i64::MAX as u64 {
+        // Before 1970.
+        return 0;
+    }
     seconds.wrapping_mul(1_000_000_000).wrapping_add(u64::from(nanoseconds & 0x7fff_ffff))
 }
 

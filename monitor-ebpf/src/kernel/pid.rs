@@ -64,7 +64,7 @@ pub(crate) fn of_descriptor(caller: Object, fd: u32) -> Object {
 #[inline(always)]
 fn of_pid(pid: Object) -> Object {
     let link = pid.embedded(offset!(pid_tasks)).pointer(PIDTYPE_PID * 8);
-    link.container(offset!(task_pid_links))
+    if link == Object::NONE { link } else { link.container(offset!(task_pid_links)) }
 }
 
 /// Is `other` a thread of another process than `caller`?

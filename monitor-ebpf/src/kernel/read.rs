@@ -68,7 +68,7 @@ impl Object {
     /// Element `index` of an array of objects of `size` bytes that begins here.
     #[inline(always)]
     pub(crate) fn element(self, index: u64, size: u64) -> Self {
-        if self.0 == 0 || size == MISSING { Self::NONE } else { Self(self.0 + index * size) }
+        if size == MISSING { Self::NONE } else { Self(self.0.wrapping_add(index * size)) }
     }
 
     /// The object embedded at `offset`.

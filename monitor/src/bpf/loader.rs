@@ -337,6 +337,7 @@ fn knobs(kernel: &Kernel, settings: &Settings, shards: u32) -> Knobs {
         block_errors_are_errno: u64::from(
             kernel.btf.tracepoint_argument_type("block_rq_complete", 1).as_deref() == Some("int"),
         ),
+        ring_request_argument: u64::from(kernel.btf.tracepoint_arguments("io_uring_submit_sqe") > Some(2)),
         security_wake: u64::from(settings.security_ring / 2),
         telemetry_wake: u64::from(settings.telemetry_ring / 2),
         bulk_wake: u64::from(settings.bulk_ring / 2),

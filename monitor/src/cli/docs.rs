@@ -1,16 +1,12 @@
 //! The reference pages that are generated: `monitor docs NAME`.
 
-use crate::{config, detect, metrics::markdown, observer, signals::activity};
+use crate::{config, metrics::markdown, observer, signals::activity};
 
 /// A page's name and what writes it.
 type Page = (&'static str, fn() -> String);
 
-const PAGES: &[Page] = &[
-    ("activities", activity::table::markdown),
-    ("config", config::docs::markdown),
-    ("metrics", metrics),
-    ("rules", detect::markdown),
-];
+const PAGES: &[Page] =
+    &[("activities", activity::table::markdown), ("config", config::docs::markdown), ("metrics", metrics)];
 
 /// docs/METRICS.md.
 fn metrics() -> String {

@@ -202,7 +202,17 @@ pub static SIGNALS: &[Signal] = &[
         hooks: &[
             behind(programs::ACTIVITY_FILE_OPEN, Class::FileOpen, "files opened"),
             behind(programs::ACTIVITY_FILE_CHANGE, Class::FileChange, "names and attributes of files changed"),
+            behind(programs::ACTIVITY_DESCRIPTOR, Class::Descriptor, "sockets and pipes as standard input and output"),
+            behind(programs::ACTIVITY_NETWORK, Class::Network, "sockets and connections"),
+            behind(programs::ACTIVITY_NAMESPACE, Class::Namespace, "mounts and namespaces"),
+            behind(programs::ACTIVITY_PROCESS, Class::Process, "what processes do to each other"),
+            behind(programs::ACTIVITY_CREDENTIALS, Class::Credentials, "changes of credentials"),
+            behind(programs::ACTIVITY_KERNEL, Class::Kernel, "modules, kernel programs, io_uring set up"),
+            behind(programs::ACTIVITY_MEMORY, Class::Memory, "executable memory"),
             required(programs::SYS_EXIT),
+            // One or the other: the tracepoint was renamed.
+            Hook { program: programs::ACTIVITY_RING_REQUEST, need: Need::InPlaceOf("io_uring_submit_sqe") },
+            Hook { program: programs::ACTIVITY_RING_ENTRY, need: Need::InPlaceOf("io_uring_submit_req") },
         ],
         fields: &[
             "task_pid",

@@ -108,6 +108,10 @@ pub(super) fn built(project: &Project, apt: &mut Option<Apt>) -> Result<Built> {
     // Its linker needs libraries of its own packages.
     command.env("RUSTC", RUSTC).env("LD_LIBRARY_PATH", tools.join("lib/x86_64-linux-gnu"));
     command.env("CARGO_TARGET_DIR", project.target.join("arm64")).env("CARGO_ENCODED_RUSTFLAGS", flags(&tools));
+    // One dependency (psm, of the parser of Sigma rules) has a few lines of assembler.
+    command.env("CC_aarch64_unknown_linux_gnu", tools.join("bin/aarch64-linux-gnu-gcc-12"));
+    command.env("AR_aarch64_unknown_linux_gnu", tools.join("bin/aarch64-linux-gnu-ar"));
+    command.env("CFLAGS_aarch64_unknown_linux_gnu", format!("-B{}", tools.join("aarch64-linux-gnu/bin").display()));
     println!("==> cargo build --target {TARGET}: the daemon and the tests for arm64");
     let output = command.stderr(Stdio::inherit()).output().context("start cargo")?;
     ensure!(output.status.success(), "it does not build: {}", shell(&command));

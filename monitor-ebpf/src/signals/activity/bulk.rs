@@ -13,7 +13,10 @@ use monitor_common::{
     signals::activity::{Act, Bucket, Select, THROTTLE_BEGINS, THROTTLE_ENDS, Via},
 };
 
-use super::{call::Call, record::Record};
+use super::{
+    call::Call,
+    record::{Memory, Record},
+};
 use crate::{emit::lost, kernel::task};
 
 /// By cgroup id. Two CPUs that change an entry at the same time may lose one's change: a record more or less.
@@ -59,7 +62,7 @@ pub(super) fn allowed(select: &Select) -> bool {
 #[inline(never)]
 fn tell(what: i64, detail: u64) {
     let call = Call { number: 0, via: Via::Native, args: [detail, 0, 0, 0, 0, 0], result: what };
-    if let Some(record) = Record::begin(task::current(), &call, Act::Throttle) {
+    if let Some(record) = Record::begin_in(Memory::Notice, task::current(), &call, Act::Throttle as u8) {
         record.finish(Ring::Security);
     }
 }

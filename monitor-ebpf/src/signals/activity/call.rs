@@ -65,6 +65,12 @@ impl Call {
         Self { number, via: if compat { Via::Compat } else { Via::Native }, args, result: ctx.arg(1) }
     }
 
+    /// Was it called by the convention of 32-bit programs?
+    #[inline(always)]
+    pub(super) fn is_compat(&self) -> bool {
+        matches!(self.via, Via::Compat)
+    }
+
     /// Argument `number`, counted from 1; 0 is none.
     #[inline(always)]
     pub(super) fn arg(&self, number: u8) -> u64 {

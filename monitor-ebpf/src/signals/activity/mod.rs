@@ -7,9 +7,17 @@
 
 mod bulk;
 mod call;
+mod credentials;
+mod descriptor;
 mod file_change;
 mod file_open;
+mod kernel;
+mod memory;
+mod namespace;
+mod network;
+mod process;
 mod record;
+mod uring;
 mod watch;
 
 use aya_ebpf::{

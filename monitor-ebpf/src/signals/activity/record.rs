@@ -1,12 +1,15 @@
 //! Puts a record together: in memory of this CPU's own, from where it is copied into a ring as long as it is.
 //!
-//! Nobody else writes there meanwhile: all these programs run behind `sys_exit`, which the kernel does not start again on
-//! a CPU where it runs already (Linux 7 may preempt it).
+//! Nobody else writes there meanwhile: of these programs all but one run behind `sys_exit`, which the kernel does not start
+//! again on a CPU where it runs already (Linux 7 may preempt it). The other one, of io_uring, has memory of its own.
 
 use core::{ptr, slice};
 
 use aya_ebpf::{
-    helpers::generated::{bpf_get_current_cgroup_id, bpf_probe_read_user_str},
+    helpers::generated::{
+        bpf_get_current_cgroup_id, bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user,
+        bpf_probe_read_user_str,
+    },
     macros::map,
     maps::PerCpuArray,
 };
@@ -50,7 +53,22 @@ struct Scratch {
 }
 
 #[map]
-static ACTIVITY_SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+static ACTIVITY_SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(3, 0);
+
+/// Whose memory a record is put together in: an index of `ACTIVITY_SCRATCH`.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub(super) enum Memory {
+    /// What a system call is told in.
+    Call = 0,
+    /// What a request in an io_uring is told in.
+    Request = 1,
+    /// What the programs tell of themselves, while another record is in the making.
+    Notice = 2,
+}
+
+/// Longest address of a Unix socket without its family (`sun_path`).
+const UNIX_ADDRESS: u32 = 108;
 
 /// A place in the tree of files.
 #[derive(Clone, Copy)]
@@ -68,12 +86,30 @@ impl Place {
         Self { mount: file.pointer(offset!(file_path_mnt)), dentry: file.pointer(offset!(file_path_dentry)) }
     }
 
+    /// The root directory of a process.
+    #[inline(always)]
+    pub(super) fn root(task: Object) -> Self {
+        let fs = task.pointer(offset!(task_fs));
+        Self { mount: fs.pointer(offset!(fs_root_mnt)), dentry: fs.pointer(offset!(fs_root_dentry)) }
+    }
+
     /// The directory that the name at `name` in user memory is relative to: the root directory of the process for an
     /// absolute one, else that of descriptor `directory`, or the working directory.
     #[inline(always)]
     pub(super) fn of_directory(task: Object, directory: i32, name: u64) -> Self {
+        Self::below(task, directory, first_byte(name))
+    }
+
+    /// The same of the kernel's copy of a name.
+    #[inline(always)]
+    pub(super) fn of_kernel_name(task: Object, directory: i32, name: u64) -> Self {
+        Self::below(task, directory, Some(Object(name).field(0)))
+    }
+
+    #[inline(always)]
+    fn below(task: Object, directory: i32, first: Option<u8>) -> Self {
         let fs = task.pointer(offset!(task_fs));
-        if first_byte(name) == Some(b'/') {
+        if first == Some(b'/') {
             Self { mount: fs.pointer(offset!(fs_root_mnt)), dentry: fs.pointer(offset!(fs_root_dentry)) }
         } else if directory == AT_FDCWD {
             Self { mount: fs.pointer(offset!(fs_pwd_mnt)), dentry: fs.pointer(offset!(fs_pwd_dentry)) }
@@ -129,7 +165,13 @@ impl Record {
     /// The same for the kind with this number.
     #[inline(always)]
     pub(super) fn begin_as(task: Object, call: &Call, act: u8) -> Option<Self> {
-        let scratch = ACTIVITY_SCRATCH.get_ptr_mut(0)?;
+        Self::begin_in(Memory::Call, task, call, act)
+    }
+
+    /// The same in memory that is said.
+    #[inline(always)]
+    pub(super) fn begin_in(memory: Memory, task: Object, call: &Call, act: u8) -> Option<Self> {
+        let scratch = ACTIVITY_SCRATCH.get_ptr_mut(memory as u32)?;
         // SAFETY: a map value, which is this program's alone.
         unsafe {
             ptr::write_bytes((&raw mut (*scratch).head).cast::<u64>(), 0, size_of::<ActivityHead>() / 8);
@@ -163,7 +205,6 @@ impl Record {
     }
 
     /// Says whom it was about.
-    #[expect(dead_code, reason = "for the classes that are about other processes")]
     #[inline(always)]
     pub(super) fn target(self, target: ProcessKey) {
         // SAFETY: a map value.
@@ -218,13 +259,54 @@ impl Record {
         }
         // SAFETY: map values; room as in `path`. The helper checks the source.
         unsafe {
-            let to = (&raw mut (*self.scratch).tail).cast::<u8>().add(self.used());
-            let copied = bpf_probe_read_user_str(to.cast(), PATH as u32, name as *const _);
-            // Without the byte that ends it.
-            let length = if copied > 0 { copied as u32 - 1 } else { 0 };
+            let to = self.tail().add(self.used());
+            self.told(part, bpf_probe_read_user_str(to.cast(), PATH as u32, name as *const _))
+        }
+    }
+
+    /// Says how long a string is that was copied behind the other parts.
+    ///
+    /// # Safety
+    /// It was, if `copied` says so.
+    #[inline(always)]
+    unsafe fn told(self, part: Part, copied: i64) -> u32 {
+        // Without the byte that ends it.
+        let length = if copied > 0 { copied as u32 - 1 } else { 0 };
+        // SAFETY: map values.
+        unsafe {
             ptr::write_volatile(&raw mut (*self.scratch).head.parts[part as usize], length);
             (*self.scratch).cut[part as usize] = u32::from(copied <= 0 || length == PATH as u32 - 1);
-            length
+        }
+        length
+    }
+
+    /// The same for the kernel's copy of a name.
+    #[inline(always)]
+    pub(super) fn kernel_name(self, part: Part, name: u64) -> u32 {
+        if name == 0 {
+            return 0;
+        }
+        // SAFETY: as in `name`.
+        unsafe {
+            let to = self.tail().add(self.used());
+            self.told(part, bpf_probe_read_kernel_str(to.cast(), PATH as u32, name as *const _))
+        }
+    }
+
+    /// Writes the address of a Unix socket, which may contain zeroes: what follows the family.
+    #[inline(always)]
+    pub(super) fn unix_address(self, part: Part, address: u64, length: u32, user: bool) {
+        let length = if length > UNIX_ADDRESS { UNIX_ADDRESS } else { length };
+        // SAFETY: as in `name`.
+        unsafe {
+            let to = self.tail().add(self.used());
+            let result = if user {
+                bpf_probe_read_user(to.cast(), length, address as *const _)
+            } else {
+                bpf_probe_read_kernel(to.cast(), length, address as *const _)
+            };
+            let length = if result == 0 { length } else { 0 };
+            ptr::write_volatile(&raw mut (*self.scratch).head.parts[part as usize], length);
         }
     }
 

@@ -310,6 +310,8 @@ fn others(check: &ast::Check, slot: usize, slots: &mut Slots) -> Result<Matcher,
         (Operator::Equal | Operator::NotEqual, [_]) | (Operator::In | Operator::Intersects, _) => {
             Ok(Matcher::Same(found))
         }
+        // Ours: Falco compares fields for equality and order only.
+        (Operator::StartsWith, [other]) if slots.list[slot].kind == Type::Text => Ok(Matcher::SameStart(*other)),
         (operator, [other]) => match Order::of(operator) {
             Some(order) if allowed(slots.list[slot].kind, operator) => Ok(Matcher::SameOrder(order, *other)),
             _ => Err(format!("`{}` does not work with another field on its right side", symbol(operator))),

@@ -140,6 +140,8 @@ pub enum Matcher {
     Same(Vec<usize>),
     /// Another field has a value in this order.
     SameOrder(Order, usize),
+    /// Another field has a value that this one begins with.
+    SameStart(usize),
 }
 
 impl Matcher {
@@ -153,7 +155,7 @@ impl Matcher {
             Self::Contains(_) => 30,
             Self::Group(_) => 50,
             Self::Paths(_) => 40,
-            Self::Same(_) | Self::SameOrder(..) => 20,
+            Self::Same(_) | Self::SameOrder(..) | Self::SameStart(_) => 20,
             Self::Regex(_) => 150,
         }
     }
@@ -172,7 +174,7 @@ impl Matcher {
             Self::Bool(bool) => matches!(value, Value::Bool(value) if value == bool),
             Self::Bools(bools) => matches!(value, Value::Bool(value) if bools.contains(value)),
             Self::Nets(nets) => matches!(value, Value::Ip(ip) if nets.iter().any(|net| net.contains(*ip))),
-            Self::Group(_) | Self::Same(_) | Self::SameOrder(..) => false,
+            Self::Group(_) | Self::Same(_) | Self::SameOrder(..) | Self::SameStart(_) => false,
             _ => values.text_of(value).is_some_and(|text| self.fits_text(text)),
         }
     }

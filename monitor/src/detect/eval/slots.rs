@@ -214,7 +214,7 @@ fn inside(definition: &'static Definition, argument: Option<&str>) -> Result<Ins
         (_, Some(index)) => Ok(Inside::Index(index)),
         (Brackets::Key | Brackets::NeedsKey, None) => {
             if matches!(name, "evt.arg" | "evt.rawarg") && !args::exists(argument) {
-                let nearest = fields::nearest_of(argument, args::NAMES.iter().copied());
+                let nearest = fields::nearest_of(argument, args::names());
                 return Err(format!("no event has an argument `{argument}`{}", suggestion(&nearest)));
             }
             Ok(Inside::Key(argument.into()))

@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use monitor_common::signals::{
-    activity::{Act, Class, Entry, FLAGS_BEHIND, SEVERAL, Via, place},
-    syscalls::{CALL_UNKNOWN, CALLS, call_index},
+    activity::{Act, BEHIND_POINTER, Class, Entry, FLAGS_BEHIND, SEVERAL, SPECIAL, Via, place},
+    syscalls::{CALL_UNKNOWN, CALLS, CALLS_PER_ABI, call_index},
 };
 
 use crate::signals::syscalls::table::calls;
@@ -78,43 +78,61 @@ const ACTS: &[Row] = &[
     row(Act::Ioctl, FD, 0, "ioctl"),
     // Flags of a file, as the ioctl FS_IOC_FSSETXATTR sets them.
     row(Act::Ioctl, AT, 0, "file_setattr"),
-    row(Act::Dup, FD, 0, "dup dup2 dup3 fcntl fcntl64"),
-    plain(Act::Socket, "socket socketpair"),
-    row(Act::Connect, FD, 0, "connect"),
-    row(Act::Bind, FD, 0, "bind"),
-    row(Act::Listen, FD, 0, "listen"),
-    row(Act::Accept, FD, 0, "accept accept4"),
-    row(Act::Send, FD, 0, "sendto sendmsg sendmmsg"),
+    plain(Act::Dup, "dup dup2 dup3"),
+    // Of its commands only those that copy.
+    row(Act::Dup, 0, SPECIAL, "fcntl fcntl64"),
+    plain(Act::Socket, "socket"),
+    plain(Act::Connect, "connect"),
+    plain(Act::Bind, "bind"),
+    plain(Act::Listen, "listen"),
+    plain(Act::Accept, "accept accept4"),
+    plain(Act::Send, "sendto"),
+    row(Act::Send, 0, BEHIND_POINTER, "sendmsg sendmmsg"),
     // All of them in one, for 32-bit programs.
     Row { act: None, class: Class::Network, name: 0, other: 0, calls: "socketcall" },
     // The place first, then what is put there.
     row(Act::Mount, PATH_2, PATH, "mount"),
     row(Act::Mount, PATH, 0, "umount umount2"),
-    row(Act::Mount, AT_3, AT, "move_mount"),
+    // From where first, then to where.
+    row(Act::Mount, AT, AT_3, "move_mount"),
     row(Act::Mount, AT, 0, "mount_setattr open_tree open_tree_attr fspick"),
-    row(Act::Mount, FD, 0, "fsconfig fsmount"),
-    row(Act::Mount, PATH, 0, "fsopen"),
+    plain(Act::Mount, "fsmount"),
+    // Words, not paths.
+    row(Act::Mount, PATH, SPECIAL, "fsopen"),
+    row(Act::Mount, place(0, 3), place(0, 4) | SPECIAL, "fsconfig"),
     row(Act::Chroot, PATH, 0, "chroot"),
     row(Act::Chroot, PATH, PATH_2, "pivot_root"),
-    row(Act::Setns, FD, 0, "setns"),
-    plain(Act::Unshare, "unshare clone clone3"),
-    plain(Act::Ptrace, "ptrace"),
-    plain(Act::ProcessVm, "process_vm_readv process_vm_writev pidfd_getfd"),
-    plain(Act::Signal, "kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal"),
+    plain(Act::Setns, "setns"),
+    plain(Act::Unshare, "unshare"),
+    row(Act::Unshare, 0, SPECIAL, "clone"),
+    row(Act::Unshare, 0, BEHIND_POINTER, "clone3"),
+    // Where the other process's number or descriptor is, then what is asked.
+    row(Act::Ptrace, place(0, 2), 1, "ptrace"),
+    row(Act::ProcessVm, place(0, 1), 0, "process_vm_readv process_vm_writev"),
+    row(Act::ProcessVm, FD, 0, "pidfd_getfd"),
+    row(Act::Signal, place(0, 1), 2, "kill tkill rt_sigqueueinfo"),
+    row(Act::Signal, place(0, 2), 3, "tgkill rt_tgsigqueueinfo"),
+    row(Act::Signal, FD, 2, "pidfd_send_signal"),
     plain(Act::Prctl, "prctl"),
+    // Not those for file access alone (setfsuid, setfsgid): file servers make them for each request, and whoever can has
+    // the other ones too.
     plain(
         Act::SetIds,
         "setuid setuid32 setgid setgid32 setreuid setreuid32 setregid setregid32 setresuid setresuid32 setresgid \
-         setresgid32 setfsuid setfsuid32 setfsgid setfsgid32 setgroups setgroups32",
+         setresgid32 setgroups setgroups32",
     ),
     plain(Act::Capset, "capset"),
-    plain(Act::Module, "init_module"),
-    row(Act::Module, FD, 0, "finit_module"),
+    // A file's descriptor or a name first, then parameters.
+    row(Act::Module, 0, place(0, 3), "init_module"),
+    row(Act::Module, FD, PATH_2, "finit_module"),
     row(Act::Module, PATH, 0, "delete_module"),
     plain(Act::Bpf, "bpf"),
-    plain(Act::Kexec, "kexec_load kexec_file_load"),
-    plain(Act::MemoryExec, "mmap mmap2 mprotect pkey_mprotect"),
+    plain(Act::Kexec, "kexec_load"),
+    row(Act::Kexec, FD, place(0, 4), "kexec_file_load"),
+    plain(Act::MemoryExec, "mmap mmap2"),
+    row(Act::MemoryExec, 0, SPECIAL, "mprotect pkey_mprotect"),
     row(Act::MemfdCreate, PATH, 0, "memfd_create"),
+    plain(Act::MemfdCreate, "memfd_secret"),
     plain(Act::Userfaultfd, "userfaultfd"),
     plain(Act::IoUring, "io_uring_setup"),
 ];
@@ -193,7 +211,9 @@ pub fn activity_table() -> Vec<Entry> {
     for (index, name) in calls() {
         if let (Some(entry), Some(row)) = (table.get_mut(index as usize), find(name)) {
             let act = row.act.map_or(SEVERAL, |act| act as u8);
-            *entry = Entry { act, class: row.class as u8, name: row.name, other: row.other };
+            // The one name with two meanings: 32-bit programs pass all arguments of the old mmap in memory.
+            let behind = if name == "mmap" && index >= CALLS_PER_ABI { BEHIND_POINTER } else { 0 };
+            *entry = Entry { act, class: row.class as u8, name: row.name, other: row.other | behind };
         }
     }
     table
@@ -215,7 +235,6 @@ const REQUESTS: &[(u32, &str)] = &[
     (13, "accept"),
     (16, "connect"),
     (18, "openat"),
-    (26, "sendto"),
     (28, "openat2"),
     (35, "renameat"),
     (36, "unlinkat"),
@@ -225,6 +244,7 @@ const REQUESTS: &[(u32, &str)] = &[
     (41, "fsetxattr"),
     (42, "setxattr"),
     (45, "socket"),
+    (48, "sendmsg"),
     (55, "ftruncate"),
     (56, "bind"),
     (57, "listen"),
@@ -280,6 +300,11 @@ mod tests {
         assert_eq!(entry(263, false), Entry { act: SEVERAL, class: Class::FileChange as u8, name: 0x12, other: 0 });
         assert_eq!(entry(39, false), Entry::default(), "getpid");
         assert_eq!(entry(102, true).class, Class::Network as u8, "socketcall");
+        assert_eq!(
+            (entry(9, false).other, entry(90, true).other, entry(192, true).other),
+            (0, BEHIND_POINTER, 0),
+            "mmap"
+        );
     }
 
     #[test]

@@ -225,12 +225,13 @@ pub(in crate::detect::eval) struct Open {
     executable: bool,
 }
 
-/// The flags of an open, as they were passed. openat2 passes them in memory: then as the file has them.
+/// The flags of an open, as they were passed; of a call that is none of these as the file has them.
 pub(in crate::detect::eval) fn open_flags(activity: &Activity) -> u64 {
     match activity.call {
         "open" => activity.args[1],
         "creat" => (libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC) as u64,
-        "openat" | "open_by_handle_at" => activity.args[2],
+        // What openat2 was passed in memory the kernel programs put there.
+        "openat" | "openat2" | "open_by_handle_at" => activity.args[2],
         _ => {
             let created = activity.file.is_some_and(|file| file.open_mode & FMODE_CREATED != 0);
             let flags = activity.file.map_or(activity.args[2], |file| file.flags.into());

@@ -45,6 +45,11 @@ fn the_event_itself() {
             ("evt.arg.fd", "5"),
             ("evt.arg.oldpath", "<NA>"),
             ("evt.latency", "<NA>"),
+            ("evt.arg[1]", "5"),
+            (
+                "evt.args",
+                "res=5 fd=5 dirfd=-100 path=/etc/passwd name=/etc/passwd dev=8388609 flags=O_TRUNC|O_CREAT|O_RDWR mode=S_IROTH|S_IRGRP|S_IWUSR|S_IRUSR ino=42",
+            ),
         ],
     );
     assert_eq!(shown("evt.type", &exec(|_| {}), &host), "execve");

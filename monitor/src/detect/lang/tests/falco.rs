@@ -2,7 +2,7 @@
 
 use super::{one, told};
 
-const FALCO: &str = include_str!("../../../../../tests/rules/falco/falco_rules.yaml");
+pub(super) const FALCO: &str = include_str!("../../../../../tests/rules/falco/falco_rules.yaml");
 
 #[test]
 fn falcos_stable_rules_load_without_a_mistake() {
