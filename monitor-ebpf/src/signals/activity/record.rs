@@ -103,13 +103,13 @@ impl Place {
     /// The same of the kernel's copy of a name.
     #[inline(always)]
     pub(super) fn of_kernel_name(task: Object, directory: i32, name: u64) -> Self {
-        Self::below(task, directory, Object(name).field(0))
+        Self::below(task, directory, Some(Object(name).field(0)))
     }
 
     #[inline(always)]
-    fn below(task: Object, directory: i32, first: u8) -> Self {
+    fn below(task: Object, directory: i32, first: Option<u8>) -> Self {
         let fs = task.pointer(offset!(task_fs));
-        if first == b'/' {
+        if first == Some(b'/') {
             Self { mount: fs.pointer(offset!(fs_root_mnt)), dentry: fs.pointer(offset!(fs_root_dentry)) }
         } else if directory == AT_FDCWD {
             Self { mount: fs.pointer(offset!(fs_pwd_mnt)), dentry: fs.pointer(offset!(fs_pwd_dentry)) }
@@ -119,13 +119,13 @@ impl Place {
     }
 }
 
-/// The first byte of the string at `name` in user memory; 0 when it is empty or cannot be read.
+/// The first byte of the string at `name` in user memory, 0 when it is empty; none when it cannot be read.
 #[inline(always)]
-pub(super) fn first_byte(name: u64) -> u8 {
+pub(super) fn first_byte(name: u64) -> Option<u8> {
     let mut first = [0_u8; 2];
     // SAFETY: a local of two bytes: one character and the byte that ends a string.
-    unsafe { bpf_probe_read_user_str(first.as_mut_ptr().cast(), 2, name as *const _) };
-    first[0]
+    let read = unsafe { bpf_probe_read_user_str(first.as_mut_ptr().cast(), 2, name as *const _) };
+    (read >= 0).then_some(first[0])
 }
 
 /// A number in memory: read back, it is any number to the verifier. Where it would follow every value of a variable through
