@@ -90,7 +90,11 @@ impl Reloader {
 
     async fn attempt(&mut self) -> Result<String, String> {
         let new = self.latest.reload().map_err(|error| error.to_string())?;
-        let rules = rules(&new.config).map_err(|error| format!("{error:#}"))?;
+        let (rules, diagnostics) = rules(&new.config);
+        let wrong: Vec<String> = diagnostics.iter().filter(|one| one.error).map(|one| format!("\n  {one}")).collect();
+        if !wrong.is_empty() {
+            return Err(format!("the rules have {} mistake(s):{}", wrong.len(), wrong.concat()));
+        }
         let restart = self.started.config.reload_difference(&new.config);
         self.log.reconfigure(&new.config.log).map_err(|error| error.to_string())?;
         self.state.set_options(http_options(&new.config));

@@ -43,6 +43,21 @@ Examples:
   monitor processes --group nginx.service --sort cpu
   monitor processes --json | jq .";
 
+const RECORD_HELP: &str = "\
+Loads the kernel programs for itself: needs the privilege of `monitor run`; a running daemon is not disturbed. Alerts are \
+printed as JSON lines. The file has arguments and environments as programs had them, secrets included.
+
+Examples:
+  sudo monitor record attack.mon --seconds 30 > live.jsonl
+  monitor replay attack.mon | diff live.jsonl -";
+
+const REPLAY_HELP: &str = "\
+Prints the alerts as JSON lines, the same for the same file and rules on every machine. Exit code 1: the file was cut off \
+or damaged; what is before that has been gone through.
+
+Examples:
+  monitor replay attack.mon --rules ./rules.d";
+
 const AUDIT_HELP: &str = "\
 Reads the files, so as a rule it needs root; the daemon need not run. Exit code 1: something is wrong with the trail.
 
@@ -119,6 +134,33 @@ pub(super) enum Command {
     /// Print the processes that the running daemon knows
     #[command(after_help = PROCESSES_HELP)]
     Processes(Processes),
+    /// Write down what the kernel tells, to be gone through again by `monitor replay`
+    #[command(after_help = RECORD_HELP)]
+    Record {
+        /// The file; it must not exist
+        file: PathBuf,
+        /// For so many seconds, or until SIGINT or SIGTERM
+        #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+        seconds: u64,
+        /// Stop when the file has so many MiB
+        #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+        max_size: u64,
+        /// Directory of rule files; without it the rules as they are
+        #[arg(long, value_name = "DIR")]
+        rules: Option<PathBuf>,
+    },
+    /// Run the rules over a recording; no privilege is needed
+    #[command(after_help = REPLAY_HELP)]
+    Replay {
+        /// The recording
+        file: PathBuf,
+        /// Directory of rule files; without it the rules as they are
+        #[arg(long, value_name = "DIR")]
+        rules: Option<PathBuf>,
+        /// How alerts are printed
+        #[arg(long, value_parser = ["native", "ecs", "ocsf"], default_value = "native")]
+        format: String,
+    },
     /// Check or print the audit trail
     #[command(after_help = AUDIT_HELP)]
     Audit {

@@ -23,7 +23,7 @@ impl Outcome {
     fn exit(&self) -> Exit {
         match self.action {
             Action::Done(exit) => exit,
-            Action::Run(_) | Action::Doctor { .. } => panic!("{:?}", self.action),
+            Action::Run(_) | Action::Doctor { .. } | Action::Record { .. } => panic!("{:?}", self.action),
         }
     }
 }

@@ -13,6 +13,7 @@ use super::mistake::{nearest, quoted, suggestion};
 use super::model::{Choice, Config, KernelLevel, LogFormat, Output, Share};
 use super::units;
 use crate::audit;
+use crate::events::Format;
 use crate::signals::Timing;
 
 /// Longest entry of a list, in bytes: group names and rule ids are shorter, a path is not longer (PATH_MAX).
@@ -58,6 +59,8 @@ pub enum Field {
     Output(Lens<Output>),
     /// How many system calls are timed.
     Timing(Lens<Timing>),
+    /// How an event is written.
+    EventFormat(Lens<Format>),
     /// When the audit trail is forced to disk.
     AuditSync(Lens<audit::Sync>),
     /// A share of one CPU, or none.
@@ -75,6 +78,8 @@ pub enum Item {
     Act,
     /// An absolute path, of a directory with a slash at its end.
     Place,
+    /// A name of whatever can be seen: rules may be called anything.
+    Title,
 }
 
 /// A value before its type is known.
@@ -124,6 +129,7 @@ impl Field {
             Self::KernelLevel(lens) => *(lens.get_mut)(config) = choice(raw)?,
             Self::Output(lens) => *(lens.get_mut)(config) = choice(raw)?,
             Self::Timing(lens) => *(lens.get_mut)(config) = choice(raw)?,
+            Self::EventFormat(lens) => *(lens.get_mut)(config) = choice(raw)?,
             Self::AuditSync(lens) => *(lens.get_mut)(config) = choice(raw)?,
             Self::Share(lens) => *(lens.get_mut)(config) = share(raw)?,
         }
@@ -148,6 +154,7 @@ impl Field {
             Self::KernelLevel(lens) => toml_string(word(*(lens.get)(config))),
             Self::Output(lens) => toml_string(word(*(lens.get)(config))),
             Self::Timing(lens) => toml_string(word(*(lens.get)(config))),
+            Self::EventFormat(lens) => toml_string(word(*(lens.get)(config))),
             Self::AuditSync(lens) => toml_string(word(*(lens.get)(config))),
             Self::Share(lens) => toml_string(&units::format_share(*(lens.get)(config))),
         }
@@ -179,11 +186,13 @@ impl Field {
             Self::Names(_, Item::Place) => {
                 "a list of absolute paths, those of directories with a slash at the end".to_owned()
             }
+            Self::Names(_, Item::Title) => "a list of names".to_owned(),
             Self::Names(_, Item::Word) => "a list of names made of letters, digits, dots, _ and -".to_owned(),
             Self::LogFormat(_) => one_of::<LogFormat>(),
             Self::KernelLevel(_) => one_of::<KernelLevel>(),
             Self::Output(_) => one_of::<Output>(),
             Self::Timing(_) => one_of::<Timing>(),
+            Self::EventFormat(_) => one_of::<Format>(),
             Self::AuditSync(_) => one_of::<audit::Sync>(),
             Self::Share(_) => {
                 r#""off", or a percentage of one CPU from 0.1% to 10000%, written like "1%" or "2.5%""#.to_owned()
@@ -223,7 +232,7 @@ impl Item {
                 Err(format!("{} is no kind of activity{}", quoted(entry), suggestion(nearest(entry, acts()))).into())
             }
             Self::Place if !entry.starts_with('/') => Err("a path begins with a slash".into()),
-            Self::Glob | Self::Word | Self::Act | Self::Place => Ok(()),
+            Self::Glob | Self::Word | Self::Act | Self::Place | Self::Title => Ok(()),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use monitor_common::limits;
 
 use crate::audit;
+use crate::events::Format;
 use crate::signals::Timing;
 
 /// The whole configuration. Its [`Default`] is what the daemon does without any.
@@ -40,6 +41,8 @@ pub struct Config {
     pub rules: Rules,
     /// The audit trail.
     pub audit: Audit,
+    /// What is done about alerts.
+    pub respond: Respond,
 }
 
 /// `[log]`: the daemon's own log, written to stderr.
@@ -270,6 +273,8 @@ impl Default for Host {
 pub struct Events {
     /// Where they are written.
     pub output: Output,
+    /// How they are written there.
+    pub format: Format,
     /// The file, where `output` is [`Output::File`].
     pub file: PathBuf,
     /// Bytes after which the file is set aside.
@@ -284,6 +289,7 @@ impl Default for Events {
     fn default() -> Self {
         Self {
             output: Output::Stdout,
+            format: Format::default(),
             file: PathBuf::from("/var/log/monitor/events.jsonl"),
             rotate_size: 64 << 20,
             rotate_keep: 5,
@@ -306,15 +312,20 @@ pub enum Output {
 /// `[rules]`: the security rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Directory of `*.toml` files that tune the rules; it may be absent.
+    /// The rules that come with the daemon are used.
+    pub defaults: bool,
+    /// Directory of rule files; it may be absent.
     pub directory: PathBuf,
-    /// Ids of rules that are off.
+    /// More rule files, and directories of them.
+    pub files: Vec<String>,
+    /// Names of rules that are off.
     pub disable: Vec<String>,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { directory: PathBuf::from("/etc/monitor/rules.d"), disable: Vec::new() }
+        let directory = PathBuf::from(crate::ruleset::DEFAULT_DIRECTORY);
+        Self { defaults: true, directory, files: Vec::new(), disable: Vec::new() }
     }
 }
 
@@ -347,6 +358,49 @@ impl Default for Audit {
             segment_size: 16 << 20,
             total_size: 1 << 30,
             key_file: None,
+        }
+    }
+}
+
+/// `[respond]`: what is done about alerts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Respond {
+    /// Anything is done at all.
+    pub enabled: bool,
+    /// Nothing is done, but everything is decided and told as if.
+    pub dry_run: bool,
+    /// Rules whose process is killed.
+    pub kill: Vec<String>,
+    /// Rules whose process is stopped.
+    pub stop: Vec<String>,
+    /// Rules whose process's control group is frozen.
+    pub freeze: Vec<String>,
+    /// Rules about which the program is run.
+    pub run: Vec<String>,
+    /// The program.
+    pub program: Option<PathBuf>,
+    /// How long it may run.
+    pub timeout: Duration,
+    /// Most actions in a minute.
+    pub rate: u32,
+    /// Programs to which nothing is ever done.
+    pub allow: Vec<String>,
+}
+
+impl Default for Respond {
+    fn default() -> Self {
+        let allow = ["/usr/lib/systemd/systemd*", "/lib/systemd/systemd*", "/usr/sbin/sshd", "/usr/bin/dbus-daemon"];
+        Self {
+            enabled: false,
+            dry_run: true,
+            kill: Vec::new(),
+            stop: Vec::new(),
+            freeze: Vec::new(),
+            run: Vec::new(),
+            program: None,
+            timeout: Duration::from_secs(10),
+            rate: 10,
+            allow: allow.map(str::to_owned).to_vec(),
         }
     }
 }
@@ -388,4 +442,9 @@ impl Choice for audit::Sync {
         (Self::Interval.name(), Self::Interval),
         (Self::Never.name(), Self::Never),
     ];
+}
+
+impl Choice for Format {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[(Self::Native.name(), Self::Native), (Self::Ecs.name(), Self::Ecs), (Self::Ocsf.name(), Self::Ocsf)];
 }

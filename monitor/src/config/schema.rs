@@ -74,6 +74,7 @@ fn kind(field: &Field) -> Value {
         Field::KernelLevel(_) => words::<KernelLevel>(),
         Field::Output(_) => words::<Output>(),
         Field::Timing(_) => words::<Timing>(),
+        Field::EventFormat(_) => words::<crate::events::Format>(),
         Field::AuditSync(_) => words::<crate::audit::Sync>(),
     }
 }

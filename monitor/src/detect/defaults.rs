@@ -1,8 +1,12 @@
 //! The rules that are there without any file: `monitor/rules/*.yaml`, part of the binary.
 
+mod markdown;
+
 use std::path::PathBuf;
 
 use super::lang::Source;
+
+pub(super) use markdown::markdown;
 
 macro_rules! files {
     ($($name:literal),* $(,)?) => {

@@ -1,8 +1,6 @@
 //! Each rule against what it must and must not find, evasions included, through the engine.
 
 mod documents;
-mod engine;
-mod rules;
 
 use monitor_common::record::ProcessKey;
 use monitor_common::signals::exec::{FdKind, Stdio};

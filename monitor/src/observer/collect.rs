@@ -8,7 +8,7 @@ use crate::{
     bpf::loader::{HookState, SignalReport, SignalState},
     budget, detect, events, health, http,
     metrics::{Families, Kind, Metric, Snapshot},
-    processes,
+    processes, respond,
     signals::{SIGNALS, activity, block_io, host, syscalls, tcp},
 };
 
@@ -82,8 +82,9 @@ pub fn metrics() -> Vec<(&'static str, Vec<&'static Metric>)> {
             [processes::PER_PROCESS_METRICS, per_process::METRICS].concat(),
         ),
         ("Host", host::METRICS.to_vec()),
-        ("Security events", [detect::METRICS, events::METRICS, activity::METRICS].concat()),
+        ("Security events", [detect::metrics().as_slice(), events::METRICS, activity::METRICS].concat()),
         ("Audit trail", audit::METRICS.to_vec()),
+        ("Responses", respond::METRICS.to_vec()),
         ("The daemon itself", [METRICS, health::METRICS, budget::METRICS, http::METRICS].concat()),
     ]
 }
@@ -121,10 +122,14 @@ impl Observer {
         if let Some(host) = &self.host {
             host.collect(&mut families);
         }
-        self.engine.collect(&mut families);
+        self.judge.engine.collect(&mut families);
+        self.judge.recorder.collect(&mut families);
         self.store.collect(&mut families);
         self.sink.collect(&mut families);
         self.trail.collect(&mut families);
+        if let Some(responder) = &self.responder {
+            responder.collect(&mut families);
+        }
         self.health.collect(&mut families);
         if let Some(governor) = &self.governor {
             governor.collect(&mut families);
@@ -144,7 +149,7 @@ fn of_kernel(kernel: &KernelSide, families: &mut Families) {
     }
     for ring in Ring::ALL {
         let account = kernel.account(ring);
-        let malformed = account.malformed + kernel.undecodable[ring as usize];
+        let malformed = account.malformed + kernel.order.undecodable[ring as usize];
         families.counter(&RECORDS, &[ring.name()], account.received as f64);
         families.counter(&BYTES, &[ring.name()], account.bytes as f64);
         families.counter(&MISSING, &[ring.name()], account.missing as f64);

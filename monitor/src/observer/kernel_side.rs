@@ -6,11 +6,18 @@ use std::{
 };
 
 use aya::maps::{PerCpuArray, RingBuf};
-use monitor_common::{loss::Loss, process_slot::SlotRef, record::Ring};
+use monitor_common::{
+    loss::Loss,
+    process_slot::SlotRef,
+    record::{Header, Ring},
+};
 use tokio::io::unix::AsyncFd;
 use tracing::{debug, warn};
 
-use super::happened::Happened;
+use super::{
+    happened::Happened,
+    order::{Order, Rings},
+};
 use crate::{
     bpf::{
         BpfError,
@@ -24,7 +31,7 @@ use crate::{
     processes::{GroupId, ProcessId, ProcessTable},
     signals::{
         SIGNALS,
-        activity::{Activities, Selection},
+        activity::{Activities, Selection, Selector},
         block_io::BlockIo,
         syscalls::Syscalls,
         tcp::Tcp,
@@ -59,16 +66,41 @@ pub struct KernelSide {
     pub block_io: Option<BlockIo>,
     /// Activities.
     pub activity: Option<Activities>,
-    /// Records that were long enough for their header but not for their kind.
-    pub undecodable: [u64; Ring::ALL.len()],
+    /// The order of what comes out of the rings.
+    pub order: Order,
     security: Drain,
     telemetry: Drain,
     bulk: Drain,
     lost: PerCpuArray<aya::maps::MapData, u64>,
     /// Processes that ended since the counters were added up.
     ended: usize,
-    /// What came out of its ring before what was born before it.
-    waiting: Vec<Happened>,
+}
+
+/// Is shown each record with its ring; and when a look at a ring begins, none.
+pub(super) type Tee<'a, 't> = &'a mut (dyn FnMut(Ring, Option<&[u8]>) + 't);
+
+/// The rings of the running kernel.
+struct Live<'a, 't> {
+    security: &'a mut Drain,
+    telemetry: &'a mut Drain,
+    bulk: &'a mut Drain,
+    tee: Option<Tee<'a, 't>>,
+}
+
+impl Rings for Live<'_, '_> {
+    fn take(&mut self, ring: Ring, limit: usize, take: &mut dyn FnMut(&Header, &[u8])) -> usize {
+        let drain = match ring {
+            Ring::Security => &mut *self.security,
+            Ring::Telemetry => &mut *self.telemetry,
+            Ring::Bulk => &mut *self.bulk,
+        };
+        let Some(tee) = &mut self.tee else { return drain.drain(limit, take) };
+        tee(ring, None);
+        drain.drain(limit, |header, record| {
+            tee(ring, Some(record));
+            take(header, record);
+        })
+    }
 }
 
 impl KernelSide {
@@ -96,7 +128,6 @@ impl KernelSide {
         let (security, telemetry) = (ring(&mut loaded, Ring::Security)?, ring(&mut loaded, Ring::Telemetry)?);
         let bulk = ring(&mut loaded, Ring::Bulk)?;
         let lost = loaded.take(maps::LOST)?;
-        let undecodable = [0; Ring::ALL.len()];
         Ok(Self {
             loaded,
             slots,
@@ -104,13 +135,12 @@ impl KernelSide {
             tcp,
             block_io,
             activity,
-            undecodable,
+            order: Order::default(),
             security,
             telemetry,
             bulk,
             lost,
             ended: 0,
-            waiting: Vec::new(),
         })
     }
 
@@ -121,6 +151,11 @@ impl KernelSide {
         {
             warn!(%error, "what is observed cannot be changed");
         }
+    }
+
+    /// The files that are watched.
+    pub fn watched(&self) -> Option<&Selector> {
+        self.activity.as_ref().map(|activity| &activity.selector)
     }
 
     /// Looks again what files the watched paths are.
@@ -147,72 +182,19 @@ impl KernelSide {
         }
     }
 
-    /// Takes up to `limit` records out of each ring, and puts what they tell into the order in which it happened: a child
-    /// is what its parent was at that time, and a file is opened by the program that ran then.
-    ///
-    /// The rings are not read at one moment. The bulk ring is read first, then the security ring, so that whatever was
-    /// executed before something in bulk is known; then the births, so that whoever did any of that is known. The security
-    /// ring is read again last, so that whatever was executed before one of the births is known. Of this latter part what
-    /// happened after all births read waits for the next time: somebody may have been born in between. And when the security
-    /// ring had more than a look takes, what is newer than that waits, too.
-    pub fn drain(&mut self, limit: usize) -> Batch {
-        let mut happened = std::mem::take(&mut self.waiting);
-        let mut bulk = Vec::new();
-        // What waits is bounded: nothing more is taken of what anybody can cause by the million.
-        let mut taken = if happened.len() < limit { self.take(Ring::Bulk, limit, &mut bulk) } else { 0 };
-        let mut security = Vec::new();
-        let first = self.take(Ring::Security, limit, &mut security);
-        let mut lives = Vec::new();
-        let births = self.take(Ring::Telemetry, limit, &mut lives);
-        let mut later = Vec::new();
-        taken += first + births + self.take(Ring::Security, limit, &mut later);
-        let newest = |records: &[Happened]| records.iter().map(Happened::time_ns).max().unwrap_or(0);
-        let mut waiting = Vec::new();
-        let mut hold = |records: &mut Vec<Happened>, until: u64| {
-            waiting.extend(records.extract_if(.., |record| record.time_ns() > until));
-        };
-        if births < limit {
-            hold(&mut later, newest(&lives));
-        }
-        if first == limit {
-            hold(&mut bulk, newest(&security).max(newest(&later)));
-        }
-        self.waiting = waiting;
-        for mut part in [bulk, security, lives, later] {
-            happened.append(&mut part);
-        }
-        // Each CPU's records are in order already, and so is nearly everything else. What happened at the same moment stays
-        // in this order but for a birth: it was first.
-        happened.sort_by_key(|record| (record.time_ns(), !matches!(record, Happened::Fork(_))));
-        for record in &happened {
+    /// Takes up to `limit` records out of each ring, in the order in which what they tell happened ([`Order::look`]). Each
+    /// record is shown to `tee` as it came.
+    pub fn drain(&mut self, limit: usize, tee: Option<Tee<'_, '_>>) -> Batch {
+        let mut rings =
+            Live { security: &mut self.security, telemetry: &mut self.telemetry, bulk: &mut self.bulk, tee };
+        let batch = self.order.look(limit, &mut rings);
+        for record in &batch.happened {
             self.ended += usize::from(matches!(record, Happened::Exit(_)));
             if let (Happened::Activity(activity), Some(activities)) = (record, &mut self.activity) {
                 activities.note(activity);
             }
         }
-        Batch { taken, happened }
-    }
-
-    fn take(&mut self, ring: Ring, limit: usize, into: &mut Vec<Happened>) -> usize {
-        let undecodable = &mut self.undecodable[ring as usize];
-        let drain = match ring {
-            Ring::Security => &mut self.security,
-            Ring::Telemetry => &mut self.telemetry,
-            Ring::Bulk => &mut self.bulk,
-        };
-        drain.drain(limit, |header, record| match Happened::decode(header, record) {
-            Ok(happened) => into.push(happened),
-            Err(error) => {
-                *undecodable += 1;
-                warn!(
-                    ring = ring.name(),
-                    kind = header.kind,
-                    length = record.len(),
-                    error,
-                    "a record cannot be decoded"
-                );
-            }
-        })
+        batch
     }
 
     /// Have so many processes ended that slots may run out before the counters are added up?

@@ -69,6 +69,15 @@ impl Accounts {
         accounts
     }
 
+    /// Those with these ids and names, users with their homes.
+    pub fn of_lists(users: &[(u32, String, String)], groups: &[(u32, String)]) -> Self {
+        let user = |(uid, name, home): &(u32, String, String)| {
+            (*uid, User { name: name.as_str().into(), home: home.as_bytes().into() })
+        };
+        let group = |(gid, name): &(u32, String)| (*gid, name.as_str().into());
+        Self { users: users.iter().map(user).collect(), groups: groups.iter().map(group).collect(), files: None }
+    }
+
     /// Looks whether the files have changed. A file that cannot be read leaves what was known.
     pub fn refresh(&mut self) {
         let Some(mut files) = self.files.take() else { return };

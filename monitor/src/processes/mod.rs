@@ -7,6 +7,7 @@
 mod accounts;
 mod cgroup;
 mod clock;
+mod facts;
 mod glob;
 mod groups;
 mod metrics;
@@ -22,6 +23,7 @@ mod usage;
 pub use accounts::Accounts;
 pub use cgroup::{Cgroup, Container};
 pub use clock::{BootClock, NS_PER_TICK, boot_ns};
+pub use facts::Fact;
 pub use groups::{GroupId, GroupOptions, GroupRule, Groups};
 pub use metrics::{METRICS, signal_name};
 pub use per_process::{PER_PROCESS_METRICS, PerProcess};
@@ -33,7 +35,7 @@ pub use usage::Usage;
 use monitor_common::record::ProcessKey;
 
 /// A process, told apart from a later one with the same pid.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct ProcessId {
     /// Process id (thread group id), as the first pid namespace numbers it.
     pub pid: u32,

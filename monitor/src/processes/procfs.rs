@@ -8,6 +8,8 @@ use std::{
     sync::LazyLock,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{ProcessId, usage::Usage};
 
 /// A kernel thread (`PF_KTHREAD` of `include/linux/sched.h`).
@@ -37,7 +39,7 @@ pub(super) fn pids() -> io::Result<Vec<u32>> {
 }
 
 /// `/proc/PID/stat`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stat {
     pub(super) comm: Vec<u8>,
     /// One letter: `R`, `S`, `D`, `Z`, ….
@@ -120,7 +122,7 @@ fn tty(device: i64) -> Vec<u8> {
 }
 
 /// What is wanted of `/proc/PID/status`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Status {
     pub(super) uid: u32,
     pub(super) euid: u32,
@@ -233,7 +235,7 @@ pub(super) fn loginuid(pid: u32) -> Option<u32> {
 }
 
 /// Everything that the table wants to know about a process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Snapshot {
     pub(super) id: ProcessId,
     pub(super) stat: Stat,

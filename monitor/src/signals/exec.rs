@@ -44,6 +44,8 @@ pub struct Written {
 pub struct Exec {
     /// When, nanoseconds since boot (`CLOCK_BOOTTIME`).
     pub time_ns: u64,
+    /// The CPU it happened on.
+    pub cpu: u16,
     /// Who.
     pub process: ProcessKey,
     /// Its parent at this moment.

@@ -5,7 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
+use crate::detect::eval::Rules;
 use crate::detect::lang::{Loaded, load};
+
+mod logic;
 
 fn loaded() -> Loaded {
     load(&default_rules())
@@ -16,6 +19,16 @@ fn every_file_loads_without_a_complaint() {
     let loaded = loaded();
     assert_eq!(loaded.diagnostics, []);
     assert!(loaded.rules.len() > 100, "{}", loaded.rules.len());
+}
+
+/// Every field, operator and value is one that the engine knows, and every rule says which events it is for.
+#[test]
+fn every_rule_compiles_without_a_complaint() {
+    let (loaded, mut diagnostics) = (loaded(), Vec::new());
+    let rules = loaded.rules.len();
+    let compiled = Rules::new(loaded.rules, &mut diagnostics);
+    assert_eq!(diagnostics, []);
+    assert_eq!(compiled.list.len(), rules);
 }
 
 #[test]

@@ -11,7 +11,7 @@ const FORK: &[&str] = &["clone", "clone3", "fork", "vfork"];
 const EXIT: &[&str] = &["procexit"];
 
 /// The names of the event, the usual one first: `evt.type` is equal to each of them.
-pub fn names(event: &Event) -> &[&'static str] {
+pub(super) fn names(event: &Event) -> &[&'static str] {
     match &event.what {
         What::Exec(_) => EXEC,
         What::Fork { .. } => FORK,
@@ -21,7 +21,7 @@ pub fn names(event: &Event) -> &[&'static str] {
 }
 
 /// The usual name of the event.
-pub fn name(event: &Event) -> &'static str {
+pub(super) fn name(event: &Event) -> &'static str {
     match &event.what {
         What::Exec(_) => "execve",
         What::Fork { .. } => "clone",
@@ -31,7 +31,7 @@ pub fn name(event: &Event) -> &'static str {
 }
 
 /// All names that one kind of event has, by one of them.
-pub fn same(name: &str) -> Option<&'static [&'static str]> {
+pub(super) fn same(name: &str) -> Option<&'static [&'static str]> {
     [EXEC, FORK, EXIT].into_iter().find(|names| names.contains(&name))
 }
 
@@ -129,11 +129,11 @@ const CALLS: &[(Act, &[&str])] = &[
 ];
 
 /// The kinds of activity that a call with this name may be told as, as bits.
-pub fn acts(name: &str) -> u64 {
+pub(super) fn acts(name: &str) -> u64 {
     CALLS.iter().filter(|(_, names)| names.contains(&name)).fold(0, |bits, (act, _)| bits | act.bit())
 }
 
 /// Every name that a call may have, and those of exec, fork and exit.
-pub fn all() -> impl Iterator<Item = &'static str> {
+pub(super) fn all() -> impl Iterator<Item = &'static str> {
     CALLS.iter().flat_map(|(_, names)| names.iter().copied()).chain(EXEC.iter().chain(FORK).chain(EXIT).copied())
 }

@@ -140,7 +140,7 @@ fn needle(check: &Check) -> Vec<u8> {
 }
 
 /// A number as Falco reads it.
-pub fn number(text: &str) -> Result<i64, String> {
+pub(super) fn number(text: &str) -> Result<i64, String> {
     let (sign, digits) = match text.strip_prefix('-') {
         Some(digits) => (-1, digits),
         None => (1, text),
@@ -195,7 +195,7 @@ fn refuse(operator: Operator, slots: &Slots, slot: usize) -> String {
 }
 
 /// The operator as it is written.
-pub const fn symbol(operator: Operator) -> &'static str {
+pub(super) const fn symbol(operator: Operator) -> &'static str {
     match operator {
         Operator::Equal => "=",
         Operator::NotEqual => "!=",
@@ -310,6 +310,8 @@ fn others(check: &ast::Check, slot: usize, slots: &mut Slots) -> Result<Matcher,
         (Operator::Equal | Operator::NotEqual, [_]) | (Operator::In | Operator::Intersects, _) => {
             Ok(Matcher::Same(found))
         }
+        // Ours: Falco compares fields for equality and order only.
+        (Operator::StartsWith, [other]) if slots.list[slot].kind == Type::Text => Ok(Matcher::SameStart(*other)),
         (operator, [other]) => match Order::of(operator) {
             Some(order) if allowed(slots.list[slot].kind, operator) => Ok(Matcher::SameOrder(order, *other)),
             _ => Err(format!("`{}` does not work with another field on its right side", symbol(operator))),

@@ -3,7 +3,7 @@
 use super::value::Values;
 
 /// Adds `SUCCESS`, or the name of the error.
-pub fn push(result: i64, out: &mut Values<'_>) {
+pub(super) fn push(result: i64, out: &mut Values<'_>) {
     if result >= 0 {
         return out.bytes(b"SUCCESS");
     }

@@ -10,7 +10,7 @@ use crate::signals::activity::Activity;
 use crate::signals::exec::Exec;
 
 /// Most ancestors that are looked at: a longer chain was made to hide something behind.
-pub const ANCESTORS: usize = 16;
+pub(super) const ANCESTORS: usize = 16;
 
 /// What fields are taken from.
 pub struct Facts<'a> {

@@ -1,10 +1,10 @@
 //! Numbers of calls as Falco writes them: sets of flags as `O_TRUNC|O_CREAT|O_WRONLY`, constants by name.
 
 /// Names of bits. The first that fits of several values for the same bits is taken.
-pub type Bits = &'static [(u64, &'static str)];
+pub(super) type Bits = &'static [(u64, &'static str)];
 
 /// Appends the names of the bits that are set, in the order of the table; `0` when none is.
-pub fn write(bits: Bits, value: u64, text: &mut Vec<u8>) {
+pub(super) fn write(bits: Bits, value: u64, text: &mut Vec<u8>) {
     let start = text.len();
     for (_, name) in bits.iter().filter(|(bit, _)| *bit != 0 && value & bit == *bit) {
         if text.len() > start {
@@ -18,7 +18,7 @@ pub fn write(bits: Bits, value: u64, text: &mut Vec<u8>) {
 }
 
 /// Falco's text of what an open was asked: the access mode is told by name too.
-pub fn write_open(flags: u64, created: bool, text: &mut Vec<u8>) {
+pub(super) fn write_open(flags: u64, created: bool, text: &mut Vec<u8>) {
     let access = match flags & 3 {
         0 => "O_RDONLY",
         1 => "O_WRONLY",
@@ -38,7 +38,7 @@ pub fn write_open(flags: u64, created: bool, text: &mut Vec<u8>) {
 }
 
 /// open(2), on x86 and most others.
-pub const OPEN: Bits = &[
+pub(super) const OPEN: Bits = &[
     (0o1000, "O_TRUNC"),
     (0o2000, "O_APPEND"),
     (0o100, "O_CREAT"),
@@ -54,7 +54,7 @@ pub const OPEN: Bits = &[
 ];
 
 /// Permission bits (chmod).
-pub const MODE: Bits = &[
+pub(super) const MODE: Bits = &[
     (0o1000, "S_ISVTX"),
     (0o2000, "S_ISGID"),
     (0o4000, "S_ISUID"),
@@ -70,7 +70,7 @@ pub const MODE: Bits = &[
 ];
 
 /// clone(2), unshare(2), setns(2).
-pub const CLONE: Bits = &[
+pub(super) const CLONE: Bits = &[
     (0x0000_0200, "CLONE_FS"),
     (0x0000_0400, "CLONE_FILES"),
     (0x0000_0100, "CLONE_VM"),
@@ -87,10 +87,10 @@ pub const CLONE: Bits = &[
 ];
 
 /// mmap(2), mprotect(2).
-pub const PROTECTION: Bits = &[(1, "PROT_READ"), (2, "PROT_WRITE"), (4, "PROT_EXEC"), (8, "PROT_SEM")];
+pub(super) const PROTECTION: Bits = &[(1, "PROT_READ"), (2, "PROT_WRITE"), (4, "PROT_EXEC"), (8, "PROT_SEM")];
 
 /// mmap(2).
-pub const MAP: Bits = &[
+pub(super) const MAP: Bits = &[
     (0x01, "MAP_SHARED"),
     (0x02, "MAP_PRIVATE"),
     (0x10, "MAP_FIXED"),
@@ -103,11 +103,11 @@ pub const MAP: Bits = &[
 ];
 
 /// memfd_create(2).
-pub const MEMFD: Bits =
+pub(super) const MEMFD: Bits =
     &[(1, "MFD_CLOEXEC"), (2, "MFD_ALLOW_SEALING"), (4, "MFD_HUGETLB"), (8, "MFD_NOEXEC_SEAL"), (16, "MFD_EXEC")];
 
 /// mount(2).
-pub const MOUNT: Bits = &[
+pub(super) const MOUNT: Bits = &[
     (1, "RDONLY"),
     (2, "NOSUID"),
     (4, "NODEV"),
@@ -128,31 +128,31 @@ pub const MOUNT: Bits = &[
 ];
 
 /// umount2(2).
-pub const UMOUNT: Bits = &[(1, "FORCE"), (2, "DETACH"), (4, "EXPIRE"), (8, "NOFOLLOW")];
+pub(super) const UMOUNT: Bits = &[(1, "FORCE"), (2, "DETACH"), (4, "EXPIRE"), (8, "NOFOLLOW")];
 
 /// unlinkat(2).
-pub const UNLINK: Bits = &[(0x200, "AT_REMOVEDIR")];
+pub(super) const UNLINK: Bits = &[(0x200, "AT_REMOVEDIR")];
 
 /// linkat(2).
-pub const LINK: Bits = &[(0x400, "AT_SYMLINK_FOLLOW"), (0x1000, "AT_EMPTY_PATH")];
+pub(super) const LINK: Bits = &[(0x400, "AT_SYMLINK_FOLLOW"), (0x1000, "AT_EMPTY_PATH")];
 
 /// userfaultfd(2).
-pub const USERFAULTFD: Bits = &[(1, "UFFD_USER_MODE_ONLY"), (0o2_000_000, "O_CLOEXEC"), (0o4000, "O_NONBLOCK")];
+pub(super) const USERFAULTFD: Bits = &[(1, "UFFD_USER_MODE_ONLY"), (0o2_000_000, "O_CLOEXEC"), (0o4000, "O_NONBLOCK")];
 
 /// finit_module(2).
-pub const MODULE: Bits =
+pub(super) const MODULE: Bits =
     &[(1, "MODULE_INIT_IGNORE_MODVERSIONS"), (2, "MODULE_INIT_IGNORE_VERMAGIC"), (4, "MODULE_INIT_COMPRESSED_FILE")];
 
 /// Names of constants.
-pub type Names = &'static [(u64, &'static str)];
+pub(super) type Names = &'static [(u64, &'static str)];
 
 /// The name of a constant.
-pub fn name(names: Names, value: u64) -> Option<&'static str> {
+pub(super) fn name(names: Names, value: u64) -> Option<&'static str> {
     names.iter().find(|(number, _)| *number == value).map(|(_, name)| *name)
 }
 
 /// Address families, as Falco writes them.
-pub const FAMILY: Names = &[
+pub(super) const FAMILY: Names = &[
     (0, "AF_UNSPEC"),
     (1, "AF_UNIX"),
     (2, "AF_INET"),
@@ -202,7 +202,7 @@ pub const FAMILY: Names = &[
 ];
 
 /// ptrace(2).
-pub const PTRACE: Names = &[
+pub(super) const PTRACE: Names = &[
     (0, "PTRACE_TRACEME"),
     (1, "PTRACE_PEEKTEXT"),
     (2, "PTRACE_PEEKDATA"),
@@ -246,7 +246,7 @@ pub const PTRACE: Names = &[
 ];
 
 /// prctl(2).
-pub const PRCTL: Names = &[
+pub(super) const PRCTL: Names = &[
     (1, "PR_SET_PDEATHSIG"),
     (4, "PR_SET_DUMPABLE"),
     (8, "PR_SET_KEEPCAPS"),
@@ -262,7 +262,7 @@ pub const PRCTL: Names = &[
 ];
 
 /// bpf(2), in Falco's names.
-pub const BPF: Names = &[
+pub(super) const BPF: Names = &[
     (0, "BPF_MAP_CREATE"),
     (1, "BPF_MAP_LOOKUP_ELEM"),
     (2, "BPF_MAP_UPDATE_ELEM"),
@@ -302,7 +302,7 @@ pub const BPF: Names = &[
 ];
 
 /// ioctl(2) requests that rules look at.
-pub const IOCTL: Names = &[
+pub(super) const IOCTL: Names = &[
     (0x5412, "TIOCSTI"),
     (0x541c, "TIOCLINUX"),
     (0x4008_6602, "FS_IOC_SETFLAGS"),
@@ -311,7 +311,7 @@ pub const IOCTL: Names = &[
 ];
 
 /// `SOCK_*` (socket(2)).
-pub const SOCKET: Names = &[
+pub(super) const SOCKET: Names = &[
     (1, "SOCK_STREAM"),
     (2, "SOCK_DGRAM"),
     (3, "SOCK_RAW"),
@@ -367,7 +367,7 @@ const CAPABILITIES: [&str; 41] = [
 ];
 
 /// Appends the names of capabilities with spaces between, as Falco does.
-pub fn write_capabilities(set: u64, text: &mut Vec<u8>) {
+pub(super) fn write_capabilities(set: u64, text: &mut Vec<u8>) {
     let mut first = true;
     for name in CAPABILITIES.iter().enumerate().filter(|(bit, _)| set >> bit & 1 == 1).map(|(_, name)| name) {
         if !std::mem::take(&mut first) {

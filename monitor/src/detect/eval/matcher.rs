@@ -10,11 +10,10 @@ use super::value::{Value, Values};
 use crate::detect::lang::ast::Operator;
 
 /// A set of texts. It is made by whoever writes rules, so that the fast hash is good enough.
-pub type Texts = HashSet<Box<[u8]>, FixedState>;
+pub(super) type Texts = HashSet<Box<[u8]>, FixedState>;
 
 /// How numbers and texts are ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "each is what it is called")]
 pub enum Order {
     Less,
     LessOrEqual,
@@ -117,7 +116,6 @@ impl Paths {
 
 /// The right side of a comparison.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "each is what it is called")]
 pub enum Matcher {
     Exists,
     Text(Box<[u8]>),
@@ -140,6 +138,8 @@ pub enum Matcher {
     Same(Vec<usize>),
     /// Another field has a value in this order.
     SameOrder(Order, usize),
+    /// Another field has a value that this one begins with.
+    SameStart(usize),
 }
 
 impl Matcher {
@@ -153,7 +153,7 @@ impl Matcher {
             Self::Contains(_) => 30,
             Self::Group(_) => 50,
             Self::Paths(_) => 40,
-            Self::Same(_) | Self::SameOrder(..) => 20,
+            Self::Same(_) | Self::SameOrder(..) | Self::SameStart(_) => 20,
             Self::Regex(_) => 150,
         }
     }
@@ -172,7 +172,7 @@ impl Matcher {
             Self::Bool(bool) => matches!(value, Value::Bool(value) if value == bool),
             Self::Bools(bools) => matches!(value, Value::Bool(value) if bools.contains(value)),
             Self::Nets(nets) => matches!(value, Value::Ip(ip) if nets.iter().any(|net| net.contains(*ip))),
-            Self::Group(_) | Self::Same(_) | Self::SameOrder(..) => false,
+            Self::Group(_) | Self::Same(_) | Self::SameOrder(..) | Self::SameStart(_) => false,
             _ => values.text_of(value).is_some_and(|text| self.fits_text(text)),
         }
     }
@@ -210,7 +210,7 @@ const REGEX_BYTES: usize = 4 << 20;
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn whole_regex(pattern: &str) -> Result<Regex, String> {
+pub(super) fn whole_regex(pattern: &str) -> Result<Regex, String> {
     let whole = format!(r"\A(?:{pattern})\z");
     let build = |unicode| RegexBuilder::new(&whole).unicode(unicode).size_limit(REGEX_BYTES).build();
     build(false).or_else(|_| build(true)).map_err(|error| match error {
@@ -224,7 +224,7 @@ pub fn whole_regex(pattern: &str) -> Result<Regex, String> {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn glob(pattern: &str, fold_case: bool, components: bool) -> Result<Regex, String> {
+pub(super) fn glob(pattern: &str, fold_case: bool, components: bool) -> Result<Regex, String> {
     let any = if components { "[^/]" } else { "." };
     let mut regex = String::from(if fold_case { r"(?is-u)\A" } else { r"(?s-u)\A" });
     let mut rest = pattern.chars().peekable();

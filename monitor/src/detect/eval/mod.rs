@@ -9,21 +9,35 @@
 mod args;
 mod calls;
 mod checks;
+mod engine;
 mod errno;
+mod explain;
 mod facts;
 pub mod fields;
+mod files;
+mod finding;
 mod flags;
 mod matcher;
+mod metrics;
+mod needs;
 mod output;
 mod rules;
+pub mod seen_file;
 mod session;
 mod slots;
+mod state;
 mod transform;
 mod tree;
 mod value;
 
+pub use engine::Engine;
+pub use files::Files;
+pub use finding::{Evidence, Finding, Storm};
+pub use metrics::METRICS;
+pub use needs::Needs;
 pub use rules::Rules;
 pub use session::{Memory, Session};
+pub use state::seen::Damage;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::detect) mod tests;

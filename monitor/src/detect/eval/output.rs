@@ -6,7 +6,7 @@ use crate::detect::lang::ast::{Field, Place};
 use crate::events::text::lossy;
 
 /// What is shown where a value is missing, as Falco does.
-pub const MISSING: &str = "<NA>";
+pub(super) const MISSING: &str = "<NA>";
 
 /// A part of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl Output {
 }
 
 /// The values of a slot as people read them.
-pub fn shown(session: &mut Session<'_, '_>, slot: usize) -> String {
+pub(super) fn shown(session: &mut Session<'_, '_>, slot: usize) -> String {
     let range = session.slot(slot);
     if range.is_empty() {
         return MISSING.to_owned();

@@ -65,6 +65,8 @@ pub struct Rules {
     pub checks: Checks,
     /// Rules, in the order in which they were given.
     pub list: Vec<Rule>,
+    /// What findings of a rule that says nothing of it are about: those with the same values are equal.
+    pub object: Vec<usize>,
     /// Kinds of events by each of their names. Kind 0 is any that no rule names.
     kinds: HashMap<Box<str>, usize, FixedState>,
     names: Vec<Vec<String>>,
@@ -72,12 +74,36 @@ pub struct Rules {
 }
 
 /// Bounds of what rules may ask to be remembered.
-const MOST_COUNTED: u32 = 100_000;
+const MOST_COUNTED: u32 = 10_000;
+
+/// What findings are equal by when a rule does not say.
+pub(super) const OBJECT: &[&str] = &[
+    "user.uid",
+    "proc.exepath",
+    "proc.cmdline",
+    "evt.type",
+    "fd.name",
+    "fs.path.name",
+    "fs.path.source",
+    "fs.path.target",
+    "target.pid",
+];
 
 impl Rules {
     /// Compiles. A rule with an error is left out; disabled ones are left out without a word.
     pub fn new(rules: Vec<ast::Rule>, diagnostics: &mut Vec<Diagnostic>) -> Self {
         let mut made = Self::default();
+        for name in OBJECT {
+            let field = Field {
+                name: (*name).to_owned(),
+                argument: None,
+                transformers: Vec::new(),
+                parts: Vec::new(),
+                place: Place { file: Arc::default(), line: 0, column: 0 },
+            };
+            // All of them are fields; a test compares.
+            made.object.extend(made.slots.intern(&field));
+        }
         for rule in rules.into_iter().filter(|rule| rule.enabled) {
             if rule.source != "syscall" {
                 let message = format!("its source is `{}`; here there are events of source `syscall`", rule.source);

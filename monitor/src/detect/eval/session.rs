@@ -53,6 +53,16 @@ impl<'a, 'm> Session<'a, 'm> {
         self.memory.values = self.values.recycle();
     }
 
+    /// The rules.
+    pub fn rules(&self) -> &'m Rules {
+        self.rules
+    }
+
+    /// How a field is written.
+    pub fn slot_text(&self, at: usize) -> String {
+        self.rules.slots.list.get(at).map_or_else(String::new, |slot| slot.text.clone())
+    }
+
     /// Where the values of a slot are in `values.list`.
     pub fn slot(&mut self, at: usize) -> std::ops::Range<usize> {
         let (event, start, end) = self.memory.taken.get(at).copied().unwrap_or_default();
@@ -144,6 +154,10 @@ impl<'a, 'm> Session<'a, 'm> {
                 let (left, right) = (self.slot(check.slot), self.slot(*other));
                 left.clone().any(|left| right.clone().any(|right| self.ordered(*order, left, right)))
             }
+            Matcher::SameStart(other) => {
+                let (left, right) = (self.slot(check.slot), self.slot(*other));
+                left.clone().any(|left| right.clone().any(|right| self.begins(left, right)))
+            }
             matcher => {
                 let range = self.slot(check.slot);
                 fits(check, matcher, &self.values.list[range], &self.values)
@@ -232,6 +246,11 @@ impl<'a, 'm> Session<'a, 'm> {
             (Some(left), Some(right)) => left == right,
             _ => left == right,
         }
+    }
+
+    fn begins(&self, left: usize, right: usize) -> bool {
+        let text = |at: usize| self.values.list.get(at).and_then(|value| self.values.text_of(value));
+        text(left).zip(text(right)).is_some_and(|(left, right)| left.starts_with(right))
     }
 
     fn ordered(&self, order: super::matcher::Order, left: usize, right: usize) -> bool {

@@ -190,7 +190,7 @@ fn resolve(field: &Field) -> Result<(&'static Definition, Inside), String> {
 }
 
 /// `; did you mean a, b?`
-pub fn suggestion(names: &[&str]) -> String {
+pub(super) fn suggestion(names: &[&str]) -> String {
     if names.is_empty() { String::new() } else { format!("; did you mean {}?", names.join(", ")) }
 }
 
@@ -214,7 +214,7 @@ fn inside(definition: &'static Definition, argument: Option<&str>) -> Result<Ins
         (_, Some(index)) => Ok(Inside::Index(index)),
         (Brackets::Key | Brackets::NeedsKey, None) => {
             if matches!(name, "evt.arg" | "evt.rawarg") && !args::exists(argument) {
-                let nearest = fields::nearest_of(argument, args::NAMES.iter().copied());
+                let nearest = fields::nearest_of(argument, args::names());
                 return Err(format!("no event has an argument `{argument}`{}", suggestion(&nearest)));
             }
             Ok(Inside::Key(argument.into()))

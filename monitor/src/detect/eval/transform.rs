@@ -21,7 +21,7 @@ pub enum Transformer {
 }
 
 /// All names, for messages.
-pub const NAMES: &[(&str, Transformer)] = &[
+pub(super) const NAMES: &[(&str, Transformer)] = &[
     ("tolower", Transformer::Lower),
     ("toupper", Transformer::Upper),
     ("b64", Transformer::Base64),

@@ -8,7 +8,6 @@ use crate::detect::lang::ast::{Expr, Operator, Place};
 
 /// A condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is what it is called")]
 pub enum Tree {
     All(Vec<Self>),
     Any(Vec<Self>),
@@ -18,7 +17,7 @@ pub enum Tree {
 }
 
 /// Something wrong in a condition.
-pub type Wrong = (Place, String);
+pub(super) type Wrong = (Place, String);
 
 impl Tree {
     /// From a rule's condition. All that is wrong is added to `wrong`.
@@ -111,7 +110,7 @@ fn join(parts: &[Tree], known: &impl Fn(usize) -> Option<bool>, any: bool) -> Tr
 
 /// The result of a comparison that the kind of the event alone decides; `names` are those of the kind, none: a kind that
 /// no rule names.
-pub fn known_by_kind(check: &Check, slots: &Slots, names: &[&str]) -> Option<bool> {
+pub(super) fn known_by_kind(check: &Check, slots: &Slots, names: &[&str]) -> Option<bool> {
     let slot = &slots.list[check.slot];
     if slot.is("evt.dir") {
         return match &check.matcher {
@@ -145,9 +144,9 @@ pub struct Step {
 }
 
 /// The condition holds.
-pub const ACCEPT: u32 = u32::MAX;
+pub(super) const ACCEPT: u32 = u32::MAX;
 /// It does not.
-pub const REJECT: u32 = u32::MAX - 1;
+pub(super) const REJECT: u32 = u32::MAX - 1;
 
 /// A condition as code.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

@@ -153,7 +153,7 @@ impl<'a> Values<'a> {
 }
 
 /// Text in a buffer.
-pub fn made(text: &[u8], start: u32, length: u32) -> &[u8] {
+pub(super) fn made(text: &[u8], start: u32, length: u32) -> &[u8] {
     let start = start as usize;
     text.get(start..start + length as usize).unwrap_or_default()
 }

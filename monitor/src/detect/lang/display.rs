@@ -139,7 +139,11 @@ impl Display for Expr {
             Self::Or(parts) => joined(out, parts, " or "),
             Self::Not(inner) => {
                 out.write_str("not ")?;
-                operand(out, inner)
+                match **inner {
+                    // `not not` would be read as nothing at all.
+                    Self::Not(_) => write!(out, "({inner})"),
+                    _ => operand(out, inner),
+                }
             }
             Self::Check(check) => check.fmt(out),
         }
@@ -159,9 +163,7 @@ fn joined(out: &mut Formatter<'_>, parts: &[Expr], between: &str) -> fmt::Result
 fn operand(out: &mut Formatter<'_>, part: &Expr) -> fmt::Result {
     match part {
         Expr::And(_) | Expr::Or(_) => write!(out, "({part})"),
-        // `not not` would be read as nothing at all.
-        Expr::Not(_) => write!(out, "({part})"),
-        Expr::Check(_) => part.fmt(out),
+        Expr::Not(_) | Expr::Check(_) => part.fmt(out),
     }
 }
 

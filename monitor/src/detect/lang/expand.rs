@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::ast::{Check, Expr, Operand, Operator, Place};
 use super::nearest::nearest;
+use super::order::order;
 use super::parse::{Problem, Raw, RawCheck, Word, item};
 
 /// Most comparisons and values of one condition: a rule of Falco's has up to a few hundred.
@@ -236,7 +237,7 @@ impl<'a> Expander<'a> {
         };
         // Looked at before they are copied: one condition may name the same list a million times.
         if into.len().saturating_add(list.len()) > MAX_RULE {
-            return self.grow(size, MAX_RULE, place);
+            return self.grow(size, MAX_RULE + 1, place);
         }
         into.extend(list.iter().cloned());
         Some(())
@@ -313,64 +314,6 @@ impl<'a> Expander<'a> {
     }
 }
 
-/// Macros, each after those that it uses; and those that close a circle, with what is wrong.
-fn order(names: &Names) -> (Vec<&str>, Vec<(&str, Problem)>) {
-    #[derive(PartialEq)]
-    enum Seen {
-        Open,
-        Done,
-    }
-    let mut seen: HashMap<&str, Seen> = HashMap::new();
-    let (mut order, mut circles) = (Vec::new(), Vec::new());
-    let uses = |name: &str| {
-        let mut used = Vec::new();
-        if let Some(raw) = names.macros.get(name).and_then(|definition| definition.condition.as_ref()) {
-            macros_in(raw, &mut used);
-        }
-        used.into_iter()
-    };
-    for name in names.macros.keys() {
-        if seen.contains_key(name.as_str()) {
-            continue;
-        }
-        // A stack of our own: how many macros use each other must not depend on that of the thread.
-        let mut open = vec![(name.as_str(), uses(name))];
-        seen.insert(name, Seen::Open);
-        while let Some((current, used)) = open.last_mut() {
-            let current = *current;
-            let Some((next, place)) = used.next() else {
-                seen.insert(current, Seen::Done);
-                order.push(current);
-                open.pop();
-                continue;
-            };
-            match seen.get(next) {
-                Some(Seen::Done) => {}
-                Some(Seen::Open) => {
-                    let circle: Vec<_> = open.iter().map(|(name, _)| *name).skip_while(|name| *name != next).collect();
-                    let message = format!("macro `{next}` uses itself: `{}`, `{next}`", circle.join("`, `"));
-                    circles.push((current, Problem { place: place.clone(), message }));
-                }
-                None if names.macros.contains_key(next) => {
-                    seen.insert(next, Seen::Open);
-                    open.push((next, uses(next)));
-                }
-                None => {}
-            }
-        }
-    }
-    (order, circles)
-}
-
-fn macros_in<'a>(raw: &'a Raw, into: &mut Vec<(&'a str, &'a Place)>) {
-    match raw {
-        Raw::And(parts) | Raw::Or(parts) => parts.iter().for_each(|part| macros_in(part, into)),
-        Raw::Not(inner) => macros_in(inner, into),
-        Raw::Check(_) => {}
-        Raw::Macro(name, place) => into.push((name, place)),
-    }
-}
-
 fn depth(expr: &Expr) -> usize {
     1 + match expr {
         Expr::And(parts) | Expr::Or(parts) => parts.iter().map(depth).max().unwrap_or(0),
@@ -380,7 +323,7 @@ fn depth(expr: &Expr) -> usize {
 }
 
 /// All of them, without an `and` directly inside another.
-pub(super) fn and(parts: Vec<Expr>) -> Expr {
+pub(in crate::detect) fn and(parts: Vec<Expr>) -> Expr {
     let flat = parts.into_iter().flat_map(|part| match part {
         Expr::And(inner) => inner,
         other => vec![other],
@@ -389,7 +332,7 @@ pub(super) fn and(parts: Vec<Expr>) -> Expr {
 }
 
 /// One of them, without an `or` directly inside another.
-pub(super) fn or(parts: Vec<Expr>) -> Expr {
+pub(in crate::detect) fn or(parts: Vec<Expr>) -> Expr {
     let flat = parts.into_iter().flat_map(|part| match part {
         Expr::Or(inner) => inner,
         other => vec![other],

@@ -167,7 +167,7 @@ fn finish(rule: RuleRead, expander: &mut Expander<'_>) -> Result<Option<Rule>, P
     }))
 }
 
-fn nowhere() -> Place {
+pub(super) fn nowhere() -> Place {
     Place { file: Arc::new(PathBuf::from("-")), line: 1, column: 1 }
 }
 

@@ -7,21 +7,24 @@
 pub mod ast;
 mod display;
 mod exceptions;
-mod expand;
+pub(in crate::detect) mod expand;
+mod field;
 mod files;
 mod items;
 mod lex;
 mod load;
-mod more;
-mod nearest;
+pub(in crate::detect) mod more;
+pub(in crate::detect) mod nearest;
+mod order;
 mod parse;
 mod reader;
 mod rules;
-mod text;
-mod yaml;
+pub(in crate::detect) mod text;
+pub(in crate::detect) mod yaml;
 
 pub use files::{Read, files};
 pub use load::{Loaded, Source, condition, field, load};
+pub(crate) use nearest::nearest;
 
 #[cfg(test)]
 mod tests;

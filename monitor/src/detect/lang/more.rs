@@ -74,7 +74,7 @@ pub(super) fn read(reader: &mut Reader<'_>, rule: &Map<'_>) -> MoreRead {
 }
 
 /// Whether this is an id of ATT&CK: `T1059` or `T1059.004`.
-pub(crate) fn is_technique(id: &str) -> bool {
+pub(in crate::detect) fn is_technique(id: &str) -> bool {
     let digits = |text: &str, length| text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit());
     match id.strip_prefix('T').map(|id| id.split_once('.').ok_or(id)) {
         Some(Ok((technique, sub))) => digits(technique, 4) && digits(sub, 3),

@@ -9,7 +9,7 @@ use saphyr_parser::ScalarStyle;
 use super::ast::Place;
 
 /// A file's text, made to be looked up by the number of a character, which is how the YAML parser tells places.
-pub(super) struct Page<'a> {
+pub(in crate::detect) struct Page<'a> {
     file: Arc<PathBuf>,
     text: &'a str,
     /// The byte at which every 256th character begins: looking one up must not cost a walk through the file.
@@ -19,16 +19,16 @@ pub(super) struct Page<'a> {
 const CHECKPOINT: usize = 256;
 
 impl<'a> Page<'a> {
-    pub(super) fn new(file: Arc<PathBuf>, text: &'a str) -> Self {
+    pub(in crate::detect) fn new(file: Arc<PathBuf>, text: &'a str) -> Self {
         let checkpoints = text.char_indices().step_by(CHECKPOINT).map(|(byte, _)| byte).collect();
         Self { file, text, checkpoints }
     }
 
-    pub(super) fn place(&self, mark: Mark) -> Place {
+    pub(in crate::detect) fn place(&self, mark: Mark) -> Place {
         Place { file: self.file.clone(), line: mark.line, column: mark.column }
     }
 
-    fn from_character(&self, index: usize) -> &'a str {
+    fn starting_at(&self, index: usize) -> &'a str {
         let start = self.checkpoints.get(index / CHECKPOINT).copied().unwrap_or(self.text.len());
         let rest = self.text.get(start..).unwrap_or_default();
         match rest.char_indices().nth(index % CHECKPOINT) {
@@ -40,23 +40,23 @@ impl<'a> Page<'a> {
 
 /// A line and a column, both from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mark {
-    pub(super) line: u32,
-    pub(super) column: u32,
+pub(in crate::detect) struct Mark {
+    pub(in crate::detect) line: u32,
+    pub(in crate::detect) column: u32,
 }
 
 /// What a scalar was before YAML read it.
 #[derive(Clone, Debug)]
-pub(super) struct Written {
+pub(in crate::detect) struct Written {
     /// Number of its first character in the file.
-    pub(super) index: usize,
-    pub(super) mark: Mark,
-    pub(super) style: ScalarStyle,
+    pub(in crate::detect) index: usize,
+    pub(in crate::detect) mark: Mark,
+    pub(in crate::detect) style: ScalarStyle,
 }
 
 /// Text with the places of its characters.
 #[derive(Clone, Debug)]
-pub(super) struct Text {
+pub(in crate::detect) struct Text {
     value: String,
     /// From this byte on, characters follow each other from this place on. Ordered, and never empty.
     runs: Vec<(usize, Place)>,
@@ -64,14 +64,14 @@ pub(super) struct Text {
 
 impl Text {
     /// Text that stands at one place.
-    pub(super) fn at(value: impl Into<String>, place: Place) -> Self {
+    pub(in crate::detect) fn at(value: impl Into<String>, place: Place) -> Self {
         Self { value: value.into(), runs: vec![(0, place)] }
     }
 
     /// A scalar of the file.
-    pub(super) fn of_scalar(page: &Page<'_>, value: &str, written: &Written) -> Self {
+    pub(in crate::detect) fn of_scalar(page: &Page<'_>, value: &str, written: &Written) -> Self {
         let mut text = Self::at(value, page.place(written.mark));
-        let mut source = Source { rest: page.from_character(written.index), mark: written.mark };
+        let mut source = Source { rest: page.starting_at(written.index), mark: written.mark };
         match written.style {
             ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => {
                 source.next();
@@ -109,12 +109,12 @@ impl Text {
         self.runs.push((byte, place));
     }
 
-    pub(super) fn value(&self) -> &str {
+    pub(in crate::detect) fn value(&self) -> &str {
         &self.value
     }
 
     /// Where the character at this byte was written.
-    pub(super) fn place(&self, byte: usize) -> Place {
+    pub(in crate::detect) fn place(&self, byte: usize) -> Place {
         let after = self.runs.partition_point(|(start, _)| *start <= byte);
         let (start, place) = &self.runs[after.saturating_sub(1)];
         let between = self.value.get(*start..byte).unwrap_or_default().chars().count();
@@ -122,7 +122,7 @@ impl Text {
     }
 
     /// Adds another text after a space: what Falco's `append` does.
-    pub(super) fn append(&mut self, other: &Self) {
+    pub(in crate::detect) fn append(&mut self, other: &Self) {
         self.value.push(' ');
         let offset = self.value.len();
         self.value.push_str(&other.value);

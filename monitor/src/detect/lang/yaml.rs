@@ -20,15 +20,15 @@ const MAX_RESTARTS: usize = 50;
 
 /// A part of a YAML file.
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) mark: Mark,
-    pub(super) kind: Kind,
+pub(in crate::detect) struct Node {
+    pub(in crate::detect) mark: Mark,
+    pub(in crate::detect) kind: Kind,
     /// How many parts it has, itself included.
     parts: usize,
 }
 
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(in crate::detect) enum Kind {
     Scalar(String, Written),
     List(Vec<Rc<Node>>),
     Map(Vec<(Rc<Node>, Rc<Node>)>),
@@ -36,7 +36,7 @@ pub(super) enum Kind {
 
 impl Node {
     /// What it is, for messages.
-    pub(super) fn what(&self) -> &'static str {
+    pub(in crate::detect) fn what(&self) -> &'static str {
         match &self.kind {
             Kind::Scalar(..) if self.is_null() => "nothing",
             Kind::Scalar(..) => "a single value",
@@ -46,7 +46,7 @@ impl Node {
     }
 
     /// Nothing was written, or `~`.
-    pub(super) fn is_null(&self) -> bool {
+    pub(in crate::detect) fn is_null(&self) -> bool {
         matches!(&self.kind, Kind::Scalar(value, written)
             if written.style == ScalarStyle::Plain && matches!(value.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
@@ -54,13 +54,13 @@ impl Node {
 
 /// What could be read of a file.
 #[derive(Debug, Default)]
-pub(super) struct Parsed {
-    pub(super) documents: Vec<Rc<Node>>,
-    pub(super) errors: Vec<(Mark, String)>,
+pub(in crate::detect) struct Parsed {
+    pub(in crate::detect) documents: Vec<Rc<Node>>,
+    pub(in crate::detect) errors: Vec<(Mark, String)>,
 }
 
 /// Reads a file.
-pub(super) fn parse(text: &str) -> Parsed {
+pub(in crate::detect) fn parse(text: &str) -> Parsed {
     let mut parsed = Parsed::default();
     let mut begin = Begin::default();
     for _ in 0..MAX_RESTARTS {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    ffi::OsStr,
     fs,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
@@ -21,6 +22,7 @@ use zerocopy::IntoBytes as _;
 use crate::{
     bpf::{BpfError, loader::Loaded, maps},
     config,
+    detect::eval::Needs,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -86,6 +88,39 @@ impl Selection {
         }
         for path in &config.watch {
             selection.watch(Path::new(path), WATCH_READ | WATCH_WRITE);
+        }
+        selection
+    }
+
+    /// What rules ask for.
+    pub fn of_needs(needs: &Needs) -> Self {
+        let mut selection =
+            Self { kinds: needs.kinds, failed: needs.failed, everywhere: needs.everywhere, ..Self::default() };
+        let cases = [
+            (&needs.read, WATCH_READ, &mut selection.open_read),
+            (&needs.write, WATCH_WRITE, &mut selection.open_write),
+            (&needs.created, WATCH_WRITE, &mut selection.open_create),
+        ];
+        for (files, _, scope) in cases {
+            *scope = match (files.all, files.is_empty()) {
+                (true, _) => Scope::All,
+                (false, false) => Scope::Watched,
+                (false, true) => Scope::Off,
+            };
+        }
+        let watched = [
+            (&needs.read, WATCH_READ),
+            (&needs.write, WATCH_WRITE),
+            (&needs.created, WATCH_WRITE),
+            (&needs.changed, WATCH_WRITE),
+        ];
+        for (files, access) in watched {
+            for path in files.paths.iter().chain(&files.directories) {
+                *selection.watched.entry(PathBuf::from(OsStr::from_bytes(path))).or_default() |= access;
+            }
+            for name in &files.names {
+                *selection.names.entry(name.clone()).or_default() |= access;
+            }
         }
         selection
     }

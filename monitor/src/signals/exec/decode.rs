@@ -17,9 +17,12 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("LD_PRELOAD", "makes the dynamic linker load a library into the program"),
     ("LD_AUDIT", "loads a library even before LD_PRELOAD does"),
     ("LD_LIBRARY_PATH", "replaces libraries by others of the same name"),
+    ("LD_TRACE_LOADED_OBJECTS", "tells ldd from a program that is started through the dynamic linker"),
+    ("GCONV_PATH", "loads libraries for character sets; gave root in CVE-2021-4034"),
     ("GLIBC_TUNABLES", "its parser gave root in CVE-2023-4911"),
     ("HISTFILE", "/dev/null or empty: the shell's history is not kept"),
     ("HISTSIZE", "0: the shell's history is not kept"),
+    ("HISTFILESIZE", "0: the shell's history is not kept"),
     ("PROMPT_COMMAND", "bash runs it before each prompt"),
     ("BASH_ENV", "bash runs this file before each script"),
     ("ENV", "other shells run this file"),
@@ -139,6 +142,7 @@ pub fn decode(record: &[u8]) -> Result<Exec, DecodeError> {
     let anonymous = head.links == 0;
     Ok(Exec {
         time_ns: head.header.time_ns,
+        cpu: head.header.cpu,
         process: head.process,
         parent: head.parent,
         exe: path("exe", exe, head.exe_cut, anonymous)?,

@@ -105,9 +105,7 @@ pub(super) const FIELDS: &[Definition] = &[
     field("evt.is_open_write", Type::Bool, |facts, _, out| opened(facts, out, |open| open.write)).cost(2),
     field("evt.is_open_create", Type::Bool, |facts, _, out| opened(facts, out, |open| open.created)).cost(2),
     field("evt.is_open_exec", Type::Bool, |facts, _, out| opened(facts, out, |open| open.executable)).cost(2),
-    field("evt.abspath", Type::Text, |facts, argument, out| abspath(facts, argument, out))
-        .brackets(Brackets::Key)
-        .cost(3),
+    field("evt.abspath", Type::Text, abspath).brackets(Brackets::Key).cost(3),
     field("evt.type.is", Type::Number, |facts, argument, out| {
         if let Argument::Key(name) = argument {
             out.number(u8::from(calls::names(facts.event).contains(&name)));
@@ -225,12 +223,13 @@ pub(in crate::detect::eval) struct Open {
     executable: bool,
 }
 
-/// The flags of an open, as they were passed. openat2 passes them in memory: then as the file has them.
+/// The flags of an open, as they were passed; of a call that is none of these as the file has them.
 pub(in crate::detect::eval) fn open_flags(activity: &Activity) -> u64 {
     match activity.call {
         "open" => activity.args[1],
         "creat" => (libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC) as u64,
-        "openat" | "open_by_handle_at" => activity.args[2],
+        // What openat2 was passed in memory the kernel programs put there.
+        "openat" | "openat2" | "open_by_handle_at" => activity.args[2],
         _ => {
             let created = activity.file.is_some_and(|file| file.open_mode & FMODE_CREATED != 0);
             let flags = activity.file.map_or(activity.args[2], |file| file.flags.into());

@@ -4,6 +4,7 @@
 //! sensor could tell are listed as [`Definition::unknown`]: rules that name them load, and their value is always missing.
 
 mod container;
+mod describe;
 pub(super) mod evt;
 pub(super) mod fd;
 mod lineage;
@@ -16,6 +17,8 @@ mod target;
 mod user;
 
 pub(super) use socket::push_name as push_tuple;
+
+pub use describe::markdown;
 
 use super::facts::Facts;
 use super::value::{Type, Values};
@@ -109,7 +112,9 @@ const FAMILIES: &[&[Definition]] = &[
     process::FIELDS,
     lineage::FIELDS,
     more::FIELDS,
-    stdio::FIELDS,
+    stdio::STDIN,
+    stdio::STDOUT,
+    stdio::STDERR,
     fd::FIELDS,
     socket::FIELDS,
     path::FIELDS,

@@ -26,8 +26,24 @@ pub(super) const FIELDS: &[Definition] = &[
     path("fs.path.source", |facts, _, out| one_of_two(facts, out, 0, full)),
     path("fs.path.sourceraw", |facts, _, out| one_of_two(facts, out, 0, |name| &name.raw)),
     path("fs.path.target", |facts, _, out| one_of_two(facts, out, 1, full)),
+    // Ours: what a name was before, and what it is from now on, whichever call it is.
+    path("fs.path.old", |facts, _, out| old_or_new(facts, out, 0)),
+    path("fs.path.new", |facts, _, out| old_or_new(facts, out, 1)),
     path("fs.path.targetraw", |facts, _, out| one_of_two(facts, out, 1, |name| &name.raw)),
 ];
+
+/// Of rename and link the first name and the second; a symbolic link is new only: its text need be no path.
+fn old_or_new<'a>(facts: &Facts<'a>, out: &mut Values<'a>, which: usize) {
+    let Some(activity) = succeeded(facts) else { return };
+    let pair = match activity.act {
+        Act::Rename | Act::Link => [activity.name.as_ref(), activity.other.as_ref()],
+        Act::Symlink => [None, activity.name.as_ref()],
+        _ => return,
+    };
+    if let Some(name) = pair.get(which).copied().flatten() {
+        out.known(full(name));
+    }
+}
 
 fn succeeded<'a>(facts: &Facts<'a>) -> Option<&'a Activity> {
     facts.activity().filter(|activity| activity.result >= 0)

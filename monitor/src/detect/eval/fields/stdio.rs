@@ -9,38 +9,37 @@ use super::{Definition, Facts, Type, Values, field};
 use crate::detect::eval::facts::Subject;
 
 macro_rules! descriptor {
-    ($number:literal: $type:literal, $sip:literal, $rip:literal, $sport:literal, $rport:literal, $lport:literal) => {
-        [
-            field($type, Type::Text, |facts, _, out| {
+    ($number:literal, $name:literal) => {
+        &[
+            field(concat!("proc.", $name, ".type"), Type::Text, |facts, _, out| {
                 if let Some(stdio) = stdio(facts, $number) {
                     out.bytes(kind(stdio).as_bytes());
                 }
             }),
-            field($sip, Type::Ip, |facts, _, out| peer(facts, $number, out)),
-            field($rip, Type::Ip, |facts, _, out| peer(facts, $number, out)),
-            field($sport, Type::Number, |facts, _, out| port(facts, $number, out, |stdio| stdio.peer_port)),
-            field($rport, Type::Number, |facts, _, out| port(facts, $number, out, |stdio| stdio.peer_port)),
-            field($lport, Type::Number, |facts, _, out| port(facts, $number, out, |stdio| stdio.local_port)),
+            field(concat!("proc.", $name, ".sip"), Type::Ip, |facts, _, out| ip(facts, $number, out, |one| &one.peer)),
+            field(concat!("proc.", $name, ".rip"), Type::Ip, |facts, _, out| ip(facts, $number, out, |one| &one.peer)),
+            field(concat!("proc.", $name, ".lip"), Type::Ip, |facts, _, out| ip(facts, $number, out, |one| &one.local)),
+            field(concat!("proc.", $name, ".sport"), Type::Number, |facts, _, out| {
+                port(facts, $number, out, |one| one.peer_port);
+            }),
+            field(concat!("proc.", $name, ".rport"), Type::Number, |facts, _, out| {
+                port(facts, $number, out, |one| one.peer_port);
+            }),
+            field(concat!("proc.", $name, ".lport"), Type::Number, |facts, _, out| {
+                port(facts, $number, out, |one| one.local_port);
+            }),
+            field(concat!("proc.", $name, ".inode"), Type::Number, |facts, _, out| {
+                if let Some(stdio) = stdio(facts, $number).filter(|stdio| stdio.inode != 0) {
+                    out.number(stdio.inode);
+                }
+            }),
         ]
     };
 }
 
-const STDIN: [Definition; 6] = descriptor!(0:
-    "proc.stdin.type", "proc.stdin.sip", "proc.stdin.rip", "proc.stdin.sport", "proc.stdin.rport", "proc.stdin.lport");
-const STDOUT: [Definition; 6] = descriptor!(1:
-    "proc.stdout.type", "proc.stdout.sip", "proc.stdout.rip", "proc.stdout.sport", "proc.stdout.rport",
-    "proc.stdout.lport");
-const STDERR: [Definition; 6] = descriptor!(2:
-    "proc.stderr.type", "proc.stderr.sip", "proc.stderr.rip", "proc.stderr.sport", "proc.stderr.rport",
-    "proc.stderr.lport");
-
-pub(super) const FIELDS: &[Definition] = {
-    const ALL: [Definition; 18] = [
-        STDIN[0], STDIN[1], STDIN[2], STDIN[3], STDIN[4], STDIN[5], STDOUT[0], STDOUT[1], STDOUT[2], STDOUT[3],
-        STDOUT[4], STDOUT[5], STDERR[0], STDERR[1], STDERR[2], STDERR[3], STDERR[4], STDERR[5],
-    ];
-    &ALL
-};
+pub(super) const STDIN: &[Definition] = descriptor!(0, "stdin");
+pub(super) const STDOUT: &[Definition] = descriptor!(1, "stdout");
+pub(super) const STDERR: &[Definition] = descriptor!(2, "stderr");
 
 /// The descriptor at the exec; None where it was not seen.
 pub(super) fn stdio<'a>(facts: &Facts<'a>, number: usize) -> Option<&'a Stdio> {
@@ -58,6 +57,7 @@ pub(super) fn kind(stdio: &Stdio) -> &'static str {
     const PIPE: u32 = FdKind::Pipe as u32;
     const CHARACTER: u32 = FdKind::Character as u32;
     const CLOSED: u32 = FdKind::Closed as u32;
+    const FILE: u32 = FdKind::File as u32;
     match stdio.kind {
         CLOSED => "closed",
         INET if i32::from(stdio.family) == libc::AF_INET6 => "ipv6",
@@ -71,7 +71,8 @@ pub(super) fn kind(stdio: &Stdio) -> &'static str {
             (4 | 5 | 128..=143, _) => "tty",
             _ => "other",
         },
-        _ => "file",
+        FILE => "file",
+        _ => "other",
     }
 }
 
@@ -80,8 +81,8 @@ fn inet<'a>(facts: &Facts<'a>, number: usize) -> Option<&'a Stdio> {
 }
 
 /// Of a descriptor nobody knows any more who connected: the other end counts as the server.
-fn peer(facts: &Facts<'_>, number: usize, out: &mut Values<'_>) {
-    let found: Option<IpAddr> = inet(facts, number).and_then(|stdio| address(stdio.family, &stdio.peer));
+fn ip(facts: &Facts<'_>, number: usize, out: &mut Values<'_>, which: fn(&Stdio) -> &[u8; 16]) {
+    let found: Option<IpAddr> = inet(facts, number).and_then(|stdio| address(stdio.family, which(stdio)));
     if let Some(ip) = found {
         out.ip(ip);
     }

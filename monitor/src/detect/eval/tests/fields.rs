@@ -1,6 +1,7 @@
 //! Each family of fields.
 
 use monitor_common::signals::activity::Act;
+use monitor_common::signals::exec::{FdKind, Stdio};
 
 use super::{Host, activity, event, exec, holds, key, name, open, shown, socket};
 use crate::detect::{Event, What};
@@ -45,6 +46,11 @@ fn the_event_itself() {
             ("evt.arg.fd", "5"),
             ("evt.arg.oldpath", "<NA>"),
             ("evt.latency", "<NA>"),
+            ("evt.arg[1]", "5"),
+            (
+                "evt.args",
+                "res=5 fd=5 dirfd=-100 path=/etc/passwd name=/etc/passwd dev=8388609 flags=O_TRUNC|O_CREAT|O_RDWR mode=S_IROTH|S_IRGRP|S_IWUSR|S_IRUSR ino=42",
+            ),
         ],
     );
     assert_eq!(shown("evt.type", &exec(|_| {}), &host), "execve");
@@ -118,6 +124,47 @@ fn the_process_of_an_exec() {
         ],
     );
     assert_eq!(shown("proc.args", &exec(|exec| exec.args.truncate(1)), &host), "");
+}
+
+#[test]
+fn standard_descriptors() {
+    let host = Host::new();
+    let event = exec(|exec| {
+        let socket = Stdio {
+            kind: FdKind::Inet as u32,
+            family: libc::AF_INET as u16,
+            inode: 99,
+            peer_port: 4444,
+            local_port: 50_000,
+            peer: [192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            local: [10, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            ..Stdio::default()
+        };
+        let null = Stdio { kind: FdKind::Character as u32, device: 1 << 20 | 3, ..Stdio::default() };
+        exec.stdio = [socket, null, Stdio { kind: FdKind::Pipe as u32, inode: 7, ..Stdio::default() }];
+    });
+    all(
+        &event,
+        &host,
+        &[
+            ("proc.stdin.type", "ipv4"),
+            ("proc.stdin.sip", "192.0.2.1"),
+            ("proc.stdin.rport", "4444"),
+            ("proc.stdin.lip", "10.0.0.5"),
+            ("proc.stdin.lport", "50000"),
+            ("proc.stdin.inode", "99"),
+            ("proc.stdout.type", "null"),
+            ("proc.stdout.rip", "<NA>"),
+            ("proc.stderr.type", "fifo"),
+            ("proc.stderr.inode", "7"),
+            ("fd.types", "ipv4,file,pipe"),
+            ("fd.types[2]", "pipe"),
+        ],
+    );
+    assert!(holds("fd.types intersects (ipv4, unix)", &event, &host));
+    assert!(!holds("fd.types in (ipv4, file)", &event, &host), "all of a list have to be in it");
+    // Where the exec was not seen, nothing is known.
+    assert_eq!(shown("proc.stdin.type", &open("/x", 0), &host), "<NA>");
 }
 
 #[test]

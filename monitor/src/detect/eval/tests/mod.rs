@@ -1,6 +1,9 @@
 //! Tests of the back end: made-up events, rules as text.
 
+mod engine;
+mod falco;
 mod fields;
+mod needs;
 mod operators;
 
 use std::collections::HashMap;
@@ -10,22 +13,22 @@ use std::sync::Arc;
 use monitor_common::record::ProcessKey;
 use monitor_common::signals::activity::{Act, FileObject, SocketObject};
 
-use super::{Memory, Rules, Session};
+use super::{Engine, Memory, Rules, Session};
 use crate::detect::lang::{self, Source};
 use crate::detect::{Event, What, World};
 use crate::processes::{Cgroup, Container, Credentials, GroupId, Image, Process, ProcessId};
 use crate::signals::activity::{Activity, Actor, Name};
 use crate::signals::exec::Exec;
 
-pub(super) const SECOND: u64 = 1_000_000_000;
+pub(in crate::detect) const SECOND: u64 = 1_000_000_000;
 /// The host was booted at this time of day.
-pub(super) const BOOT: i128 = 1_700_000_000 * SECOND as i128;
+pub(in crate::detect) const BOOT: i128 = 1_700_000_000 * SECOND as i128;
 
 /// A made-up host.
 #[derive(Default)]
-pub(super) struct Host {
-    pub(super) processes: HashMap<ProcessId, Process>,
-    pub(super) protected: Vec<(u64, &'static [u8])>,
+pub(in crate::detect) struct Host {
+    pub(in crate::detect) processes: HashMap<ProcessId, Process>,
+    pub(in crate::detect) protected: Vec<(u64, &'static [u8])>,
 }
 
 impl World for Host {
@@ -71,13 +74,13 @@ impl World for Host {
 }
 
 /// The process with this id, started that many seconds after boot.
-pub(super) fn key(pid: u32) -> ProcessKey {
+pub(in crate::detect) fn key(pid: u32) -> ProcessKey {
     ProcessKey { start_ns: u64::from(pid) * SECOND, tgid: pid, reserved: 0 }
 }
 
 impl Host {
     /// A host with systemd (1), nginx (10), its worker (20) and a shell (30) of that.
-    pub(super) fn new() -> Self {
+    pub(in crate::detect) fn new() -> Self {
         let mut host = Self::default();
         host.add(1, None, "systemd", "/usr/lib/systemd/systemd", &["/sbin/init"]);
         host.add(10, Some(1), "nginx", "/usr/sbin/nginx", &["nginx: master", "-g", "daemon off;"]);
@@ -86,7 +89,14 @@ impl Host {
         host
     }
 
-    pub(super) fn add(&mut self, pid: u32, parent: Option<u32>, name: &str, exe: &str, args: &[&str]) -> &mut Process {
+    pub(in crate::detect) fn add(
+        &mut self,
+        pid: u32,
+        parent: Option<u32>,
+        name: &str,
+        exe: &str,
+        args: &[&str],
+    ) -> &mut Process {
         let id = ProcessId::from_key(key(pid));
         let mut process = Process::new(id, GroupId::UNKNOWN, 0);
         process.parent = parent.map(|parent| ProcessId::from_key(key(parent)));
@@ -106,11 +116,11 @@ impl Host {
         self.processes.entry(id).or_insert(process)
     }
 
-    pub(super) fn change(&mut self, pid: u32, with: impl FnOnce(&mut Process)) {
+    pub(in crate::detect) fn change(&mut self, pid: u32, with: impl FnOnce(&mut Process)) {
         with(self.processes.get_mut(&ProcessId::from_key(key(pid))).unwrap());
     }
 
-    pub(super) fn contain(&mut self, pid: u32) {
+    pub(in crate::detect) fn contain(&mut self, pid: u32) {
         let container = Container { runtime: "docker", id: "0123456789abcdef".repeat(4) };
         let cgroup = Cgroup { path: "/docker/x".to_owned(), unit: None, container: Some(container) };
         self.change(pid, |process| process.cgroup = Arc::new(cgroup));
@@ -118,12 +128,12 @@ impl Host {
 }
 
 /// Something that process `pid` does, 100 s after boot.
-pub(super) fn event(pid: u32, what: What) -> Event {
+pub(in crate::detect) fn event(pid: u32, what: What) -> Event {
     Event { number: 7, time_ns: 100 * SECOND, cpu: 1, process: key(pid), tid: pid, what }
 }
 
 /// An exec by process 30.
-pub(super) fn exec(with: impl FnOnce(&mut Exec)) -> Event {
+pub(in crate::detect) fn exec(with: impl FnOnce(&mut Exec)) -> Event {
     let mut exec = Exec {
         time_ns: 100 * SECOND,
         process: key(30),
@@ -144,7 +154,7 @@ pub(super) fn exec(with: impl FnOnce(&mut Exec)) -> Event {
 }
 
 /// Some activity of process 30.
-pub(super) fn activity(act: Act, call: &'static str, with: impl FnOnce(&mut Activity)) -> Event {
+pub(in crate::detect) fn activity(act: Act, call: &'static str, with: impl FnOnce(&mut Activity)) -> Event {
     let mut activity = Activity {
         time_ns: 100 * SECOND,
         cpu: 1,
@@ -172,12 +182,12 @@ pub(super) fn activity(act: Act, call: &'static str, with: impl FnOnce(&mut Acti
 }
 
 /// A name that was passed.
-pub(super) fn name(raw: &str, path: &str) -> Option<Name> {
+pub(in crate::detect) fn name(raw: &str, path: &str) -> Option<Name> {
     Some(Name { raw: raw.into(), path: path.into(), cut: false })
 }
 
 /// An open of `path` with these flags, which made descriptor 5.
-pub(super) fn open(path: &str, flags: i32) -> Event {
+pub(in crate::detect) fn open(path: &str, flags: i32) -> Event {
     activity(Act::FileOpen, "openat", |activity| {
         activity.result = 5;
         activity.args = [(-100_i64) as u64, 0, flags as u64, 0o644, 0, 0];
@@ -189,7 +199,7 @@ pub(super) fn open(path: &str, flags: i32) -> Event {
 }
 
 /// A socket to `198.51.100.7:443`.
-pub(super) fn socket() -> SocketObject {
+pub(in crate::detect) fn socket() -> SocketObject {
     let mut socket = SocketObject {
         family: libc::AF_INET as u16,
         kind: 1,
@@ -205,21 +215,31 @@ pub(super) fn socket() -> SocketObject {
 }
 
 /// A rule file with one rule of this condition.
-pub(super) fn rule(condition: &str) -> String {
+pub(in crate::detect) fn rule(condition: &str) -> String {
     format!("- rule: r\n  desc: d\n  condition: >\n    {condition}\n  output: out %proc.name\n  priority: WARNING\n")
 }
 
 /// What the rules of a file make, and what is wrong with them.
-pub(super) fn compile(text: &str) -> (Rules, Vec<String>) {
+pub(in crate::detect) fn compile(text: &str) -> (Rules, Vec<String>) {
     let loaded = lang::load(&[Source { path: PathBuf::from("rules.yaml"), text: text.to_owned() }]);
     let mut diagnostics = loaded.diagnostics;
     let rules = Rules::new(loaded.rules, &mut diagnostics);
     (rules, diagnostics.iter().map(ToString::to_string).collect())
 }
 
+/// An engine with the rules of a file.
+#[track_caller]
+pub(super) fn engine(text: &str) -> Engine {
+    let (rules, told) = compile(text);
+    assert!(!told.iter().any(|message| message.contains("error:")), "{told:#?}");
+    let mut engine = Engine::default();
+    engine.replace(rules);
+    engine
+}
+
 /// Whether the condition holds of the event.
 #[track_caller]
-pub(super) fn holds(condition: &str, event: &Event, host: &Host) -> bool {
+pub(in crate::detect) fn holds(condition: &str, event: &Event, host: &Host) -> bool {
     let (rules, told) = compile(&rule(condition));
     assert_eq!(rules.list.len(), 1, "{condition}: {told:#?}");
     let mut memory = Memory::default();
@@ -234,7 +254,7 @@ pub(super) fn holds(condition: &str, event: &Event, host: &Host) -> bool {
 
 /// The value of a field as a message shows it.
 #[track_caller]
-pub(super) fn shown(field: &str, event: &Event, host: &Host) -> String {
+pub(in crate::detect) fn shown(field: &str, event: &Event, host: &Host) -> String {
     let (rules, told) = compile(&rule("evt.num > 0").replace("out %proc.name", &format!("'%{field}'")));
     assert_eq!(rules.list.len(), 1, "{field}: {told:#?}");
     let mut memory = Memory::default();

@@ -62,6 +62,7 @@ fn every_field_arrives() {
     let exec = short(b"cat\0a b\0", b"HOME=/root\0LD_PRELOAD=/x.so\0", |_| {});
     let expected = Exec {
         time_ns: 77,
+        cpu: 1,
         process: ProcessKey { start_ns: 5_000_000_000, tgid: 4321, reserved: 0 },
         parent: ProcessKey { start_ns: 4_000_000_000, tgid: 4320, reserved: 0 },
         exe: b"/usr/bin/cat".to_vec(),
