@@ -130,16 +130,16 @@ struct Given(i32, u64);
 impl Given {
     const NONE: Self = Self(AT_FDCWD, 0);
 
-    /// Writes it, and tells whether it is watched.
+    /// Writes it, and tells whether it is watched for `access`.
     #[inline(always)]
-    fn write(self, select: &Select, task: Object, record: Record, base: Part, name: Part) -> u32 {
+    fn write(self, select: &Select, task: Object, record: Record, (base, name): (Part, Part), access: u32) -> bool {
         if self.1 == 0 {
-            return 0;
+            return false;
         }
         let place = Place::of_kernel_name(task, self.0, self.1);
         record.path(base, place);
         let length = record.kernel_name(name, self.1);
-        watch::directory(select, place) | watch::last_component(select, record, length)
+        watch::directory(select, place, access) | watch::last_component(select, record, length, access)
     }
 }
 
@@ -242,22 +242,22 @@ fn of_files(select: &Select, task: Object, request: Object, call: &mut Call, mut
         return;
     }
     let Some(record) = Record::begin_in(Memory::Request, task, call, act as u8) else { return };
-    let mut watched = 0;
+    let access = if writes { WATCH_WRITE } else { WATCH_READ };
+    let mut watched = false;
     if files.file != Object::NONE {
         let (inode, place) = (files.file.pointer(offset!(file_inode)), Place::of_file(files.file));
         record.file(inode, files.file);
         record.path(Part::Object, place);
-        watched = watch::file(select, place, watch::key(inode));
+        watched = watch::file(select, place, watch::key(inode), access);
     }
-    watched |= files.first.write(select, task, record, Part::Base, Part::Name);
+    watched |= files.first.write(select, task, record, (Part::Base, Part::Name), access);
     if files.second.1 != 0 {
-        watched |= files.second.write(select, task, record, Part::OtherBase, Part::OtherName);
+        watched |= files.second.write(select, task, record, (Part::OtherBase, Part::OtherName), access);
     } else {
         record.kernel_name(Part::OtherName, files.text);
     }
-    let wanted = if writes { WATCH_WRITE } else { WATCH_READ };
     // Where a name leads is not known yet: one that might lead to what is watched is told like all others.
-    if let Some(ring) = file_open::ring(select, Scope::All as u32, watched & wanted != 0) {
+    if let Some(ring) = file_open::ring(select, Scope::All as u32, watched) {
         record.finish(ring);
     }
 }
