@@ -130,12 +130,13 @@ struct Given(i32, u64);
 impl Given {
     const NONE: Self = Self(AT_FDCWD, 0);
 
-    /// Writes it, and tells whether it is watched for `access`.
+    /// Writes it, and tells whether it is watched.
     #[inline(always)]
-    fn write(self, select: &Select, task: Object, record: Record, (base, name): (Part, Part), access: u32) -> bool {
+    fn write(self, select: &Select, task: Object, record: Record, parts: [Part; 2], access: u32) -> bool {
         if self.1 == 0 {
             return false;
         }
+        let [base, name] = parts;
         let place = Place::of_kernel_name(task, self.0, self.1);
         record.path(base, place);
         let length = record.kernel_name(name, self.1);
@@ -250,9 +251,9 @@ fn of_files(select: &Select, task: Object, request: Object, call: &mut Call, mut
         record.path(Part::Object, place);
         watched = watch::file(select, place, watch::key(inode), access);
     }
-    watched |= files.first.write(select, task, record, (Part::Base, Part::Name), access);
+    watched |= files.first.write(select, task, record, [Part::Base, Part::Name], access);
     if files.second.1 != 0 {
-        watched |= files.second.write(select, task, record, (Part::OtherBase, Part::OtherName), access);
+        watched |= files.second.write(select, task, record, [Part::OtherBase, Part::OtherName], access);
     } else {
         record.kernel_name(Part::OtherName, files.text);
     }

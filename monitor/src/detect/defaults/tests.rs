@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
-use crate::detect::eval::Rules;
+use crate::detect::eval::{Needs, Rules};
 use crate::detect::lang::{Loaded, load};
 
 mod logic;
@@ -29,6 +29,16 @@ fn every_rule_compiles_without_a_complaint() {
     let compiled = Rules::new(loaded.rules, &mut diagnostics);
     assert_eq!(diagnostics, []);
     assert_eq!(compiled.list.len(), rules);
+}
+
+#[test]
+fn the_page_of_rules_is_what_the_rules_say() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/RULES.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, markdown()).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == markdown(), "docs/RULES.md is out of date: UPDATE_DOCS=1 cargo test -p monitor --lib detect");
 }
 
 #[test]
@@ -93,5 +103,17 @@ fn published_names_stay() {
         "setuid_exec",
     ] {
         assert!(names.contains(name), "{name}");
+    }
+}
+
+/// What every process does all the time leaves the kernel only where a rule watches: files read, written and made.
+#[test]
+fn the_kernel_is_not_asked_for_every_file() {
+    let compiled = Rules::new(loaded().rules, &mut Vec::new());
+    for rule in 0..compiled.list.len() {
+        let needs = Needs::of_rule(&compiled, rule);
+        let all = [("read", needs.read.all), ("written", needs.write.all), ("made", needs.created.all)];
+        let all: Vec<&str> = all.iter().filter(|(_, all)| *all).map(|(what, _)| *what).collect();
+        assert!(all.is_empty(), "{}: every file {all:?}", compiled.list[rule].ast.name);
     }
 }

@@ -56,7 +56,7 @@ impl Needs {
     }
 
     /// Of one rule.
-    pub(super) fn of_rule(rules: &Rules, number: usize) -> Self {
+    pub(in crate::detect) fn of_rule(rules: &Rules, number: usize) -> Self {
         Self::collect(rules, Some(number))
     }
 
