@@ -274,7 +274,10 @@ fn text(operator: Operator, first: &str, operands: &[String]) -> Result<Matcher,
         Operator::StartsWith => Matcher::StartsWith(bytes()),
         Operator::BStartsWith => Matcher::StartsWith(hex(first)?.into()),
         Operator::EndsWith => Matcher::EndsWith(bytes()),
-        Operator::Glob => Matcher::Regex(Box::new(matcher::glob(first, false, false).map_err(with)?)),
+        Operator::Glob => {
+            let start = first.split(['*', '?', '[', '\\']).next().unwrap_or_default();
+            Matcher::Glob(start.as_bytes().into(), Box::new(matcher::glob(first, false, false).map_err(with)?))
+        }
         Operator::IGlob => Matcher::Regex(Box::new(matcher::glob(first, true, false).map_err(with)?)),
         Operator::Regex => Matcher::Regex(Box::new(matcher::whole_regex(first).map_err(with)?)),
         Operator::Exists => Matcher::Exists,

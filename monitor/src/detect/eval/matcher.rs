@@ -10,7 +10,32 @@ use super::value::{Value, Values};
 use crate::detect::lang::ast::Operator;
 
 /// A set of texts. It is made by whoever writes rules, so that the fast hash is good enough.
-pub(super) type Texts = HashSet<Box<[u8]>, FixedState>;
+#[derive(Clone, Debug, Default)]
+pub(super) struct Texts {
+    set: HashSet<Box<[u8]>, FixedState>,
+    /// Which lengths there are: bit `N` for `N` bytes, the last for all that are longer. Most texts are told apart by that.
+    lengths: u64,
+}
+
+impl Texts {
+    /// Whether the text is in it.
+    pub(super) fn contains(&self, text: &[u8]) -> bool {
+        self.lengths >> text.len().min(63) & 1 == 1 && self.set.contains(text)
+    }
+
+    fn insert(&mut self, text: Box<[u8]>) {
+        self.lengths |= 1 << text.len().min(63);
+        self.set.insert(text);
+    }
+}
+
+impl FromIterator<Box<[u8]>> for Texts {
+    fn from_iter<I: IntoIterator<Item = Box<[u8]>>>(texts: I) -> Self {
+        let mut made = Self::default();
+        texts.into_iter().for_each(|text| made.insert(text));
+        made
+    }
+}
 
 /// How numbers and texts are ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -103,7 +128,7 @@ impl Paths {
     }
 
     fn matches(&self, path: &[u8]) -> bool {
-        if self.exact.contains(b"/".as_slice()) && path.starts_with(b"/") {
+        if self.exact.contains(b"/") && path.starts_with(b"/") {
             return true;
         }
         let ends = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
@@ -126,6 +151,8 @@ pub enum Matcher {
     Contains(Box<memchr::memmem::Finder<'static>>),
     /// Is answered by the automaton of all literals of the field.
     Group(usize),
+    /// A shell pattern: what it begins with before the first wildcard, and all of it.
+    Glob(Box<[u8]>, Box<Regex>),
     Regex(Box<Regex>),
     Paths(Paths),
     Number(i64),
@@ -154,7 +181,8 @@ impl Matcher {
             Self::Group(_) => 50,
             Self::Paths(_) => 40,
             Self::Same(_) | Self::SameOrder(..) | Self::SameStart(_) => 20,
-            Self::Regex(_) => 150,
+            Self::Glob(start, _) if !start.is_empty() => 30,
+            Self::Glob(..) | Self::Regex(_) => 150,
         }
     }
 
@@ -186,6 +214,7 @@ impl Matcher {
             Self::StartsWith(wanted) => text.starts_with(wanted),
             Self::EndsWith(wanted) => text.ends_with(wanted),
             Self::Contains(finder) => finder.find(text).is_some(),
+            Self::Glob(start, regex) => text.starts_with(start) && regex.is_match(text),
             Self::Regex(regex) => regex.is_match(text),
             Self::Paths(paths) => paths.matches(text),
             Self::Exists => true,

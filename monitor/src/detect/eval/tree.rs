@@ -115,7 +115,7 @@ pub(super) fn known_by_kind(check: &Check, slots: &Slots, names: &[&str]) -> Opt
     if slot.is("evt.dir") {
         return match &check.matcher {
             Matcher::Text(text) => Some((&**text == b"<") != check.negated),
-            Matcher::Texts(texts) => Some(texts.contains(b"<".as_slice())),
+            Matcher::Texts(texts) => Some(texts.contains(b"<")),
             _ => None,
         };
     }
