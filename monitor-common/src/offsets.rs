@@ -165,6 +165,7 @@ offsets! {
     dentry_name_length = "dentry" ["d_name.len"];
     dentry_inode = "dentry" ["d_inode"];
     vfsmount_root = "vfsmount" ["mnt_root"];
+    vfsmount_sb = "vfsmount" ["mnt_sb"];
     mount_mnt = "mount" ["mnt"];
     mount_parent = "mount" ["mnt_parent"];
     mount_mountpoint = "mount" ["mnt_mountpoint"];

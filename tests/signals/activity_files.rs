@@ -1,17 +1,13 @@
-//! Files opened and changed, as the kernel tells it: each kind with its file, path, result and actor; by whatever name or
-//! way a file is reached; and what happens when there is more than anybody can take.
+//! Files opened, as the kernel tells it: with its own file and path, by whatever name or way it is reached.
 
 use std::{
     collections::BTreeSet,
     ffi::{CString, c_long},
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::Write as _,
     os::{
-        fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
-        unix::{
-            ffi::OsStrExt as _,
-            fs::{MetadataExt as _, PermissionsExt as _, symlink},
-        },
+        fd::AsRawFd as _,
+        unix::fs::{MetadataExt as _, symlink},
     },
     path::Path,
     process::{Command, Stdio},
@@ -20,81 +16,10 @@ use std::{
     thread,
 };
 
-use monitor_common::{loss::Loss, record::Ring};
-use monitor_tests::{DEADLINE, Daemon, Tables, alone, everywhere, slowness, until};
+use monitor_tests::{DEADLINE, Daemon, slowness, until};
 use serde_json::Value;
 
-const CHANGES: &str = r#""unlink", "rmdir", "rename", "link", "symlink", "mkdir", "mknod", "chmod", "chown", "truncate",
-    "setxattr", "utimens""#;
-
-/// A directory of the test's own, by its true name.
-fn place() -> (tempfile::TempDir, std::path::PathBuf) {
-    let directory = tempfile::Builder::new().prefix("kernel-tests-").tempdir().unwrap();
-    let path = fs::canonicalize(directory.path()).unwrap();
-    (directory, path)
-}
-
-/// A daemon that logs activities.
-fn logging(config: &str) -> Daemon {
-    Daemon::start(&format!("[log]\nlevel = \"info,monitor::activity=debug\"\n{config}"))
-}
-
-/// What it told so far of this process, in the order of time.
-fn told(daemon: &Daemon) -> Vec<Value> {
-    let own = std::process::id();
-    let log = daemon.log();
-    let lines = log.lines().filter_map(|line| line.split_once("monitor::activity: ")?.1.parse().ok());
-    lines.filter(|activity: &Value| activity["pid"] == own).collect()
-}
-
-/// Waits for the activities that `wanted` picks out, as many as that; and there are no more.
-#[track_caller]
-fn expect(daemon: &Daemon, count: usize, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
-    until(DEADLINE, || {
-        let found: Vec<Value> = told(daemon).into_iter().filter(&wanted).collect();
-        if found.len() == count { Ok(found) } else { Err(format!("{} of {count}: {found:#?}", found.len())) }
-    })
-}
-
-#[track_caller]
-fn expect_one(daemon: &Daemon, wanted: impl Fn(&Value) -> bool) -> Value {
-    expect(daemon, 1, wanted).remove(0)
-}
-
-fn c_string(path: &Path) -> CString {
-    CString::new(path.as_os_str().as_bytes()).unwrap()
-}
-
-/// A descriptor, or why there is none.
-fn descriptor(result: c_long) -> std::io::Result<OwnedFd> {
-    match RawFd::try_from(result) {
-        // SAFETY: the call has just returned it, to nobody else.
-        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
-        _ => Err(std::io::Error::last_os_error()),
-    }
-}
-
-fn tid() -> u64 {
-    rustix::thread::gettid().as_raw_nonzero().get() as u64
-}
-
-/// Thread id and path are enough to tell what one thread did to one file.
-fn of<'a>(kind: &'a str, path: &'a Path) -> impl Fn(&Value) -> bool + 'a {
-    let (tid, path) = (tid(), path.to_str().unwrap());
-    move |activity| {
-        activity["tid"] == tid
-            && activity["kind"] == kind
-            && (activity["path"] == path || activity["name"]["path"] == path)
-    }
-}
-
-fn same_file(activity: &Value, path: &Path) {
-    let metadata = fs::metadata(path).unwrap();
-    let (major, minor) = (rustix::fs::major(metadata.dev()), rustix::fs::minor(metadata.dev()));
-    assert_eq!(activity["file"]["inode"], metadata.ino(), "{activity:#}");
-    assert_eq!(activity["file"]["device"], major << 20 | minor, "{activity:#}");
-    assert_eq!(activity["file"]["mode"], metadata.mode(), "{activity:#}");
-}
+use super::activity::{c_string, descriptor, expect, expect_one, logging, of, place, same_file, tid, told};
 
 #[test]
 fn every_way_to_open_a_file_tells_the_kernels_file() {
@@ -251,88 +176,6 @@ fn an_attempt_is_told_with_what_it_was_refused_for() {
 }
 
 #[test]
-fn every_change_of_a_file_is_told() {
-    let (_keep, place) = place();
-    let daemon = logging(&format!("[activity]\nkinds = [{CHANGES}]\nbulk_rate = 0\n"));
-    let path = |name: &str| place.join(name);
-    let c = |name: &str| c_string(&place.join(name));
-    let (file, moved) = (path("file"), path("moved"));
-    let open = OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&file).unwrap();
-    let fd = open.as_raw_fd();
-    let one = |kind: &str, path: &Path, call: &str| -> Value {
-        expect_one(&daemon, |activity| of(kind, path)(activity) && activity["call"] == call)
-    };
-
-    // By name.
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o4755)).unwrap();
-    let told = expect_one(&daemon, of("chmod", &file));
-    assert!(told["args"].as_array().unwrap().iter().any(|argument| *argument == 0o4755), "{told:#}");
-    assert_eq!((&told["result"], told["pid"].as_u64()), (&0.into(), Some(std::process::id().into())));
-    std::os::unix::fs::chown(&file, Some(0), Some(0)).unwrap();
-    expect_one(&daemon, of("chown", &file));
-    let (name, other) = (c("file"), c("moved"));
-    // SAFETY: all strings outlive the calls.
-    unsafe {
-        assert_eq!(libc::truncate(name.as_ptr(), 7), 0);
-        assert_eq!(libc::utimensat(libc::AT_FDCWD, name.as_ptr(), ptr::null(), 0), 0);
-        // Not every file system keeps attributes: an attempt is told all the same.
-        libc::setxattr(name.as_ptr(), c"user.one".as_ptr(), b"1".as_ptr().cast(), 1, 0);
-    }
-    one("truncate", &file, "truncate");
-    one("utimens", &file, "utimensat");
-    assert_eq!(one("setxattr", &file, "setxattr")["other"]["raw"], "user.one");
-
-    // By descriptor: the kernel's own file.
-    // SAFETY: the descriptor is open.
-    unsafe {
-        assert_eq!(libc::fchmod(fd, 0o600), 0);
-        assert_eq!(libc::fchown(fd, 0, 0), 0);
-        assert_eq!(libc::ftruncate(fd, 3), 0);
-        assert_eq!(libc::futimens(fd, ptr::null()), 0);
-        libc::fsetxattr(fd, c"user.two".as_ptr(), b"2".as_ptr().cast(), 1, 0);
-        libc::fremovexattr(fd, c"user.two".as_ptr());
-    }
-    for (kind, call) in [("chmod", "fchmod"), ("chown", "fchown"), ("truncate", "ftruncate"), ("utimens", "utimensat")]
-    {
-        let told = expect_one(&daemon, |activity| {
-            of(kind, &file)(activity) && activity["call"] == call && activity.get("file").is_some()
-        });
-        same_file(&Value::clone(&told), &file);
-    }
-    assert_eq!(one("setxattr", &file, "fsetxattr")["other"]["raw"], "user.two");
-    one("setxattr", &file, "fremovexattr");
-
-    // Names.
-    symlink("/etc/shadow", path("symbolic")).unwrap();
-    let told = expect_one(&daemon, of("symlink", &path("symbolic")));
-    assert_eq!((&told["other"]["raw"], &told["other"]["path"]), (&"/etc/shadow".into(), &"".into()));
-    fs::hard_link(&file, path("hard")).unwrap();
-    let told = expect_one(&daemon, of("link", &file));
-    assert_eq!(told["other"]["path"], path("hard").to_str().unwrap());
-    let base = File::open(&place).unwrap();
-    // SAFETY: all strings outlive the calls.
-    unsafe {
-        let at = base.as_raw_fd();
-        assert_eq!(libc::syscall(libc::SYS_renameat2, at, c"file".as_ptr(), libc::AT_FDCWD, other.as_ptr(), 0), 0);
-        assert_eq!(libc::mknodat(at, c"pipe".as_ptr(), libc::S_IFIFO | 0o600, 0), 0);
-        assert_eq!(libc::mkdirat(at, c"directory".as_ptr(), 0o700), 0);
-        assert_eq!(libc::unlinkat(at, c"directory".as_ptr(), libc::AT_REMOVEDIR), 0);
-        assert_eq!(libc::unlinkat(at, c"hard".as_ptr(), 0), 0);
-    }
-    assert_eq!(one("rename", &file, "renameat2")["other"]["path"], moved.to_str().unwrap());
-    one("mknod", &path("pipe"), "mknodat");
-    one("mkdir", &path("directory"), "mkdirat");
-    one("rmdir", &path("directory"), "unlinkat");
-    one("unlink", &path("hard"), "unlinkat");
-    fs::create_dir(path("again")).unwrap();
-    fs::remove_dir(path("again")).unwrap();
-    expect_one(&daemon, of("mkdir", &path("again")));
-    expect_one(&daemon, of("rmdir", &path("again")));
-    fs::remove_file(path("nothing")).unwrap_err();
-    assert_eq!(expect_one(&daemon, of("unlink", &path("nothing")))["result"], -libc::ENOENT);
-}
-
-#[test]
 fn an_argument_that_is_rewritten_meanwhile_does_not_change_what_was_opened() {
     const OPENS: usize = 3_000;
     let (_keep, place) = place();
@@ -378,104 +221,6 @@ fn an_argument_that_is_rewritten_meanwhile_does_not_change_what_was_opened() {
         let path = if inode == fs::metadata(&one).unwrap().ino() { &one } else { &two };
         assert_eq!((&activity["path"], &activity["file"]["inode"]), (&path.to_str().unwrap().into(), &inode.into()));
     }
-}
-
-/// Opens a file that nobody watches, so many times.
-fn storm(path: &Path, count: usize) {
-    for _ in 0..count {
-        File::open(path).unwrap();
-    }
-}
-
-#[test]
-fn a_flood_of_what_is_frequent_costs_no_record_of_what_is_rare() {
-    const RARE: usize = 500;
-    const OPENS: usize = 20_000;
-    let _turn = alone();
-    let (_keep, place) = place();
-    fs::create_dir(place.join("watched")).unwrap();
-    let config = format!(
-        "[kernel]\nbulk_ring = \"64KiB\"\n[activity]\nkinds = [\"file_open\"]\nwatch = [\"{}/\"]\nbulk_rate = 0\n",
-        place.join("watched").display()
-    );
-    let daemon = Daemon::start(&config);
-    let tables = Tables::of(daemon.pid());
-    let frequent = place.join("frequent");
-    fs::write(&frequent, "").unwrap();
-    let base = File::open(place.join("watched")).unwrap();
-    thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| storm(&frequent, OPENS / slowness() as usize));
-        }
-        for _ in 0..RARE {
-            // SAFETY: strings outlive the calls.
-            unsafe {
-                assert_eq!(libc::mkdirat(base.as_raw_fd(), c"rare".as_ptr(), 0o700), 0);
-                assert_eq!(libc::unlinkat(base.as_raw_fd(), c"rare".as_ptr(), libc::AT_REMOVEDIR), 0);
-            }
-            thread::yield_now();
-        }
-    });
-    let metrics = until(DEADLINE, || {
-        everywhere();
-        let metrics = daemon.fresh_metrics();
-        let find = |name, ring: Ring| metrics.find(name, &[("ring", ring.name())]).unwrap();
-        let received = find("monitor_ring_records_total", Ring::Security);
-        let (numbered, missing) =
-            (tables.numbered(Ring::Security) as f64, find("monitor_ring_missing_total", Ring::Bulk));
-        let lost = tables.lost(Loss::ActivityBulkRing) as f64;
-        if received == numbered && missing == lost {
-            Ok(metrics)
-        } else {
-            Err(format!("{received} of {numbered}, {missing} {lost}"))
-        }
-    });
-    assert_eq!(tables.lost(Loss::ActivityRing) + tables.lost(Loss::ExecRing), 0);
-    assert!(tables.lost(Loss::ActivityBulkRing) > 0, "the bulk ring was never full: no flood");
-    let missed = daemon.missed(&["sys_exit"]) as f64;
-    for kind in ["mkdir", "rmdir"] {
-        let told = metrics.find("monitor_activity_records_total", &[("kind", kind)]).unwrap();
-        assert!(told <= RARE as f64 && told + missed >= RARE as f64, "{told} {kind}, {missed} missed");
-    }
-    let bulk = |name| metrics.find(name, &[("ring", "bulk")]).unwrap();
-    assert_eq!(bulk("monitor_ring_malformed_total"), 0.0);
-}
-
-#[test]
-fn who_sends_too_much_is_throttled_and_that_is_told_but_not_what_is_watched() {
-    let _turn = alone();
-    let (_keep, place) = place();
-    let (frequent, rare) = (place.join("frequent"), place.join("rare-in-a-flood"));
-    fs::write(&frequent, "").unwrap();
-    let config = format!("[activity]\nkinds = [\"file_open\"]\nwatch = [\"{}\"]\nbulk_rate = 50\n", rare.display());
-    let daemon = logging(&config);
-    storm(&frequent, 300);
-    let log = until(DEADLINE, || {
-        let log = daemon.log();
-        if log.contains(r#""kind":"throttle""#) { Ok(log) } else { Err("no throttle was told") }
-    });
-    let line = log.lines().find(|line| line.contains(r#""kind":"throttle""#)).unwrap();
-    let told: Value = line.split_once("monitor::activity: ").unwrap().1.parse().unwrap();
-    assert_eq!((&told["result"], told["args"][0].as_u64() > told["time_ns"].as_u64()), (&1.into(), true), "{told:#}");
-    // What is watched comes all the same.
-    fs::write(&rare, "").unwrap();
-    expect_one(&daemon, of("file_open", &rare));
-    let metrics = daemon.fresh_metrics();
-    let lost = metrics.find("monitor_lost_total", &[("signal", "activity"), ("cause", "throttled")]).unwrap();
-    assert!(lost >= 100.0, "{lost}");
-    assert!(metrics.find("monitor_activity_throttles_total", &[]).unwrap() >= 1.0);
-    assert_eq!(metrics.find("monitor_ring_missing_total", &[("ring", "bulk")]), Some(0.0), "none was numbered");
-    // When time has passed it may send again, and that is told with what was kept back.
-    let ended = until(DEADLINE, || {
-        storm(&frequent, 1);
-        let log = daemon.log();
-        let mut throttles = log.lines().filter_map(|line| {
-            let told: Value = line.split_once("monitor::activity: ")?.1.parse().ok()?;
-            (told["kind"] == "throttle" && told["result"] == 0).then_some(told)
-        });
-        throttles.next().ok_or("the end was not told")
-    });
-    assert!(ended["args"][0].as_u64() >= Some(100), "{ended:#}");
 }
 
 #[test]

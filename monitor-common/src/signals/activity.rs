@@ -392,6 +392,39 @@ pub struct Select {
     pub bulk_ns: u64,
     /// How far it may be ahead of that, nanoseconds.
     pub burst_ns: u64,
+    /// What may be among the watched directories, without asking a hash for each directory above each file.
+    pub directory_filter: Filter,
+    /// The same of names.
+    pub name_filter: Filter,
+    /// The same of inodes.
+    pub inode_filter: Filter,
+}
+
+/// Words of a [`Filter`].
+const FILTER: usize = 16;
+
+/// A set of keys by one bit of each: what is not in it is not watched; what is, may be.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Filter([u64; FILTER]);
+
+impl Filter {
+    /// Adds a key with this hash.
+    pub const fn add(&mut self, hash: u32) {
+        self.0[hash as usize / 64 % FILTER] |= 1 << (hash % 64);
+    }
+
+    /// May a key with this hash be in it?
+    #[inline(always)]
+    pub const fn may_have(&self, hash: u32) -> bool {
+        self.0[hash as usize / 64 % FILTER] >> (hash % 64) & 1 != 0
+    }
+}
+
+/// The upper bits of a product, which depend on all bits of `value` (Fibonacci hashing).
+#[inline(always)]
+const fn spread(value: u64) -> u32 {
+    (value.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as u32
 }
 
 /// In the value of a watched thing: opening it for reading is told.
@@ -411,6 +444,14 @@ pub struct FileKey {
     pub device: u32,
     /// Always 0.
     pub reserved: u32,
+}
+
+impl FileKey {
+    /// For [`Filter`].
+    #[inline(always)]
+    pub const fn hash(&self) -> u32 {
+        spread(self.inode)
+    }
 }
 
 /// Bytes of a name that `WATCHED_NAMES` compares.
@@ -435,6 +476,13 @@ impl NameKey {
         let kept = if name.len() < WATCHED_NAME { name.len() } else { WATCHED_NAME };
         first[..kept].copy_from_slice(&name[..kept]);
         Self { first, length: name.len() as u32 }
+    }
+
+    /// For [`Filter`].
+    #[inline(always)]
+    pub const fn hash(&self) -> u32 {
+        let [a, b, c, d, e, f, g, h, ..] = self.first;
+        spread(u64::from_le_bytes([a, b, c, d, e, f, g, h]) ^ self.length as u64)
     }
 }
 
@@ -478,6 +526,18 @@ mod tests {
             assert_eq!(Class::ALL[act.class() as usize], act.class());
         }
         assert_eq!(Act::from_number(SEVERAL), None);
+    }
+
+    #[test]
+    fn a_filter_has_what_was_added_and_little_else() {
+        let mut filter = Filter::default();
+        for inode in 1_000..1_050 {
+            filter.add(FileKey { inode, ..FileKey::default() }.hash());
+        }
+        filter.add(NameKey::new(b"shadow").hash());
+        let may_have = |inode: &u64| filter.may_have(FileKey { inode: *inode, ..FileKey::default() }.hash());
+        assert!((1_000..1_050).all(|inode| may_have(&inode)) && filter.may_have(NameKey::new(b"shadow").hash()));
+        assert!((100_000..101_000).filter(may_have).count() < 100, "51 bits of 1024");
     }
 
     #[test]

@@ -242,6 +242,7 @@ pub static SIGNALS: &[Signal] = &[
             "dentry_name_length",
             "dentry_inode",
             "vfsmount_root",
+            "vfsmount_sb",
             "mount_mnt",
             "mount_parent",
             "mount_mountpoint",

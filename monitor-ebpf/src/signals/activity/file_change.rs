@@ -46,14 +46,15 @@ fn activity_file_change(ctx: BtfTracePointContext) -> i32 {
         if act == Act::Rename as u8 || act == Act::Link as u8 {
             let place = Place::of_directory(task, directory, name);
             record.path(Part::OtherBase, place);
-            watched |= watch::directory(select, place);
             let length = record.name(Part::OtherName, name);
-            watched |= watch::last_component(select, record, length);
+            watched = watched
+                || watch::directory(select, place, WATCH_WRITE)
+                || watch::last_component(select, record, length, WATCH_WRITE);
         } else {
             record.name(Part::OtherName, name);
         }
     }
-    if let Some(ring) = file_open::ring(select, scope as u32, watched & WATCH_WRITE != 0) {
+    if let Some(ring) = file_open::ring(select, scope as u32, watched) {
         record.finish(ring);
     }
     0
@@ -61,21 +62,20 @@ fn activity_file_change(ctx: BtfTracePointContext) -> i32 {
 
 /// Tells what the call was about. Without a name, or with an empty one, that is what the descriptor stands for.
 #[inline(always)]
-fn subject(select: &Select, record: Record, task: Object, (descriptor, name): (i32, u64)) -> u32 {
-    if descriptor >= 0 && first_byte(name) == 0 {
+fn subject(select: &Select, record: Record, task: Object, (descriptor, name): (i32, u64)) -> bool {
+    if descriptor >= 0 && (name == 0 || first_byte(name) == Some(0)) {
         let file = file::of_task(task, descriptor as u32);
         let inode = file.pointer(offset!(file_inode));
         if inode == Object::NONE {
-            return 0;
+            return false;
         }
         let place = Place::of_file(file);
         record.file(inode, file);
         record.path(Part::Object, place);
-        return watch::file(select, place, watch::key(inode));
+        return watch::file(select, place, watch::key(inode), WATCH_WRITE);
     }
     let place = Place::of_directory(task, descriptor, name);
     record.path(Part::Base, place);
-    let watched = watch::directory(select, place);
     let length = record.name(Part::Name, name);
-    watched | watch::last_component(select, record, length)
+    watch::directory(select, place, WATCH_WRITE) || watch::last_component(select, record, length, WATCH_WRITE)
 }

@@ -90,7 +90,7 @@ fn opened(ctx: &BtfTracePointContext, select: &Select, fd: u32) {
     }
     let place = Place::of_file(file);
     let wanted = if mode & (FMODE_CREATED | FMODE_WRITE) != 0 { WATCH_WRITE } else { WATCH_READ };
-    let Some(ring) = ring(select, scope, watch::file(select, place, key) & wanted != 0) else { return };
+    let Some(ring) = ring(select, scope, watch::file(select, place, key, wanted)) else { return };
     let Some(record) = Record::begin(task, &call(ctx), Act::FileOpen) else { return };
     record.file(inode, file);
     record.path(Part::Object, place);
@@ -136,7 +136,7 @@ fn failed(ctx: &BtfTracePointContext, select: &Select) {
     record.path(Part::Base, place);
     let length = record.name(Part::Name, name);
     let wanted = if writes { WATCH_WRITE } else { WATCH_READ };
-    let watched = (watch::directory(select, place) | watch::last_component(select, record, length)) & wanted != 0;
+    let watched = watch::directory(select, place, wanted) || watch::last_component(select, record, length, wanted);
     if let Some(ring) = ring(select, scope, watched) {
         record.finish(ring);
     }

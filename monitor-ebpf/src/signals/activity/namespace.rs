@@ -56,16 +56,18 @@ fn activity_namespace(ctx: BtfTracePointContext) -> i32 {
     }
     // Settings of a file system are pairs of words, not paths; not every value is one at all.
     let words = entry.other & SPECIAL != 0;
+    // Who has got another root directory has lost what the names started from.
+    let lost = entry.act == Act::Chroot as u8 && call.result >= 0;
     let (directory, name) = call.name(entry.name);
     if name != 0 {
-        if !words {
+        if !words && !lost {
             record.path(Part::Base, Place::of_directory(task, directory, name));
         }
         record.name(Part::Name, name);
     }
     let (directory, other) = call.name(entry.other & !SPECIAL);
     if other != 0 && (!words || matches!(call.args[1], SET_STRING | SET_PATH | SET_PATH_EMPTY)) {
-        if entry.act == Act::Chroot as u8 || entry.other >> 4 != 0 {
+        if !lost && (entry.act == Act::Chroot as u8 || entry.other >> 4 != 0) {
             record.path(Part::OtherBase, Place::of_directory(task, directory, other));
         }
         record.name(Part::OtherName, other);

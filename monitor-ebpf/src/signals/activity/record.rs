@@ -97,7 +97,7 @@ impl Place {
     /// absolute one, else that of descriptor `directory`, or the working directory.
     #[inline(always)]
     pub(super) fn of_directory(task: Object, directory: i32, name: u64) -> Self {
-        Self::below(task, directory, first_byte(name))
+        Self::below(task, directory, first_byte(name).unwrap_or(0))
     }
 
     /// The same of the kernel's copy of a name.
@@ -119,13 +119,13 @@ impl Place {
     }
 }
 
-/// The first byte of the string at `name` in user memory; 0 when it is empty or cannot be read.
+/// The first byte of the string at `name` in user memory, 0 when it is empty; none when it cannot be read.
 #[inline(always)]
-pub(super) fn first_byte(name: u64) -> u8 {
+pub(super) fn first_byte(name: u64) -> Option<u8> {
     let mut first = [0_u8; 2];
     // SAFETY: a local of two bytes: one character and the byte that ends a string.
-    unsafe { bpf_probe_read_user_str(first.as_mut_ptr().cast(), 2, name as *const _) };
-    first[0]
+    let read = unsafe { bpf_probe_read_user_str(first.as_mut_ptr().cast(), 2, name as *const _) };
+    (read >= 0).then_some(first[0])
 }
 
 /// A number in memory: read back, it is any number to the verifier. Where it would follow every value of a variable through

@@ -1,5 +1,5 @@
-//! What is watched: files by inode and by name, and directories with everything in them. Each answer is the bits of
-//! `WATCH_READ` and `WATCH_WRITE`; 0: it is not watched.
+//! What is watched: files by inode and by name, and directories with everything in them; each for `WATCH_READ`,
+//! `WATCH_WRITE` or both. Most files are not: a filter in the selection spares the look into a hash.
 
 use aya_ebpf::{
     helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str},
@@ -37,31 +37,29 @@ fn found<K>(map: &HashMap<K, u32>, key: &K) -> u32 {
     unsafe { map.get(key) }.copied().unwrap_or(0)
 }
 
-/// Is this file watched, by any of its names or where it lies?
+/// Is this file watched, by any of its names or where it lies? Only what is watched for `access` is looked for.
 #[inline(always)]
-pub(super) fn file(select: &Select, place: Place, inode: FileKey) -> u32 {
-    let mut bits = if select.inodes != 0 { found(&WATCHED_INODES, &inode) } else { 0 };
-    if select.names != 0 {
-        bits |= entry(place.dentry);
-    }
-    if select.directories != 0 {
-        bits |= above(place);
-    }
-    bits
+pub(super) fn file(select: &Select, place: Place, inode: FileKey, access: u32) -> bool {
+    select.inodes & access != 0
+        && select.inode_filter.may_have(inode.hash())
+        && found(&WATCHED_INODES, &inode) & access != 0
+        || select.names & access != 0 && entry(select, place.dentry) & access != 0
+        || select.directories & access != 0 && above(select, place) & access != 0
 }
 
 /// Is this directory watched, or one above it?
 #[inline(always)]
-pub(super) fn directory(select: &Select, place: Place) -> u32 {
-    if select.directories == 0 || place.dentry == Object::NONE {
-        return 0;
+pub(super) fn directory(select: &Select, place: Place, access: u32) -> bool {
+    if select.directories & access == 0 || place.dentry == Object::NONE {
+        return false;
     }
-    found(&WATCHED_DIRECTORIES, &key(place.dentry.pointer(offset!(dentry_inode)))) | above(place)
+    let here = watched(select, place.dentry, place.mount.field(offset!(vfsmount_sb)));
+    (here | above(select, place)) & access != 0
 }
 
 /// Is the name of this directory entry watched?
 #[inline(always)]
-fn entry(dentry: Object) -> u32 {
+fn entry(select: &Select, dentry: Object) -> u32 {
     let mut key = NameKey::default();
     let name = dentry.pointer(offset!(dentry_name));
     // SAFETY: room for 16 bytes and the one that ends a string, where the length comes later.
@@ -69,16 +67,29 @@ fn entry(dentry: Object) -> u32 {
         bpf_probe_read_kernel_str((&raw mut key).cast(), WATCHED_NAME as u32 + 1, name.0 as *const _);
     }
     key.length = dentry.field(offset!(dentry_name_length));
-    found(&WATCHED_NAMES, &key)
+    if select.name_filter.may_have(key.hash()) { found(&WATCHED_NAMES, &key) } else { 0 }
+}
+
+/// Is the directory `dentry`, of file system `superblock`, watched?
+#[inline(always)]
+fn watched(select: &Select, dentry: Object, superblock: u64) -> u32 {
+    let inode = dentry.pointer(offset!(dentry_inode)).field(offset!(inode_ino));
+    let mut key = FileKey { inode, ..FileKey::default() };
+    if !select.directory_filter.may_have(key.hash()) {
+        return 0;
+    }
+    key.device = Object(superblock).field(offset!(sb_dev));
+    found(&WATCHED_DIRECTORIES, &key)
 }
 
 /// Is a directory above this place watched?
 #[inline(always)]
-fn above(place: Place) -> u32 {
-    let mut mount = place.mount.container(offset!(mount_mnt));
-    let mut root = place.mount.pointer(offset!(vfsmount_root));
+fn above(select: &Select, place: Place) -> u32 {
+    let mut vfsmount = place.mount;
+    let mut mount = vfsmount.container(offset!(mount_mnt));
+    let mut root = vfsmount.pointer(offset!(vfsmount_root));
+    let mut superblock: u64 = vfsmount.field(offset!(vfsmount_sb));
     let mut dentry = place.dentry;
-    let mut bits = 0;
     let mut step = 0;
     while step < limits::WATCHED_DEPTH {
         step += 1;
@@ -89,24 +100,26 @@ fn above(place: Place) -> u32 {
             }
             dentry = mount.pointer(offset!(mount_mountpoint));
             mount = outer;
-            root = mount.embedded(offset!(mount_mnt)).pointer(offset!(vfsmount_root));
+            vfsmount = mount.embedded(offset!(mount_mnt));
+            root = vfsmount.pointer(offset!(vfsmount_root));
+            superblock = vfsmount.field(offset!(vfsmount_sb));
             continue;
         }
         dentry = dentry.pointer(offset!(dentry_parent));
-        bits |= found(&WATCHED_DIRECTORIES, &key(dentry.pointer(offset!(dentry_inode))));
+        let bits = watched(select, dentry, superblock);
         if bits != 0 {
-            break;
+            return bits;
         }
     }
-    bits
+    0
 }
 
 /// Is the last component of the name that was just written to `record`, `length` bytes that end where its parts end now,
 /// watched?
 #[inline(always)]
-pub(super) fn last_component(select: &Select, record: Record, length: u32) -> u32 {
-    if select.names == 0 {
-        return 0;
+pub(super) fn last_component(select: &Select, record: Record, length: u32, access: u32) -> bool {
+    if select.names & access == 0 {
+        return false;
     }
     let tail = record.tail();
     let end = record.used();
@@ -135,5 +148,5 @@ pub(super) fn last_component(select: &Select, record: Record, length: u32) -> u3
         let from = tail.add(end.wrapping_sub(step as usize) & (AT - 1));
         bpf_probe_read_kernel((&raw mut key.first).cast(), first, from.cast());
     }
-    found(&WATCHED_NAMES, &key)
+    select.name_filter.may_have(key.hash()) && found(&WATCHED_NAMES, &key) & access != 0
 }

@@ -107,7 +107,7 @@ pub fn decode(record: &[u8]) -> Result<Activity, DecodeError> {
         Ok(Some(Name { raw: raw.to_vec(), path, cut: cut(part) }))
     };
     let is_unix = head.socket.family == UNIX;
-    let object = if is_unix { parts[0].to_vec() } else { walked(Part::Object, head.file.links == 0)? };
+    let object = if is_unix { unix_address(parts[0]).to_vec() } else { walked(Part::Object, head.file.links == 0)? };
     Ok(Activity {
         time_ns: head.header.time_ns,
         cpu: head.header.cpu,
@@ -136,6 +136,15 @@ pub fn decode(record: &[u8]) -> Result<Activity, DecodeError> {
         name: name(Part::Name, Part::Base)?,
         other: name(Part::OtherName, Part::OtherBase)?,
     })
+}
+
+/// The address of a Unix socket: a path ends at a zero byte, which may be passed with it or not; an abstract name begins with
+/// one and has any bytes.
+fn unix_address(address: &[u8]) -> &[u8] {
+    match address {
+        [0, ..] => address,
+        _ => address.split(|byte| *byte == 0).next().unwrap_or_default(),
+    }
 }
 
 /// The parts, which follow each other without gaps.

@@ -50,6 +50,7 @@ fn file(file: &FileObject) -> Value {
     json!({
         "inode": file.inode,
         "device": file.device,
+        "magic": file.magic,
         "mode": file.mode,
         "links": file.links,
         "owner": file.owner,
@@ -72,6 +73,7 @@ fn socket(socket: &SocketObject) -> Value {
         "inode": socket.inode,
         "local": end(&socket.local, socket.local_port),
         "peer": end(&socket.peer, socket.peer_port),
+        "peer_asked": socket.peer_asked != 0,
     })
 }
 

@@ -14,7 +14,7 @@ use aya::{
 };
 use monitor_common::{
     limits,
-    signals::activity::{Act, Class, FileKey, NameKey, SEVERAL, Scope, Select, WATCH_READ, WATCH_WRITE},
+    signals::activity::{Act, Class, FileKey, Filter, NameKey, SEVERAL, Scope, Select, WATCH_READ, WATCH_WRITE},
 };
 use tracing::warn;
 use zerocopy::IntoBytes as _;
@@ -228,6 +228,12 @@ where
         refused
     }
 
+    fn filter(&self, hash: impl Fn(&K) -> u32) -> Filter {
+        let mut filter = Filter::default();
+        self.present.keys().for_each(|key| filter.add(hash(key)));
+        filter
+    }
+
     fn bits(&self) -> u32 {
         self.present.values().fold(0, |bits, access| bits | access)
     }
@@ -305,6 +311,9 @@ impl Selector {
             inodes: self.inodes.bits(),
             bulk_ns: cost,
             burst_ns: SECOND_NS,
+            directory_filter: self.directories.filter(FileKey::hash),
+            name_filter: self.names.filter(NameKey::hash),
+            inode_filter: self.inodes.filter(FileKey::hash),
         };
         let mut bytes = [0; size_of::<Select>()];
         bytes.copy_from_slice(select.as_bytes());

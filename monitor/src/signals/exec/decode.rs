@@ -183,7 +183,6 @@ pub fn decode(record: &[u8]) -> Result<Exec, DecodeError> {
         capabilities: head.cap_effective,
         session: head.session,
         process_group: head.process_group,
-        ..Exec::default()
     })
 }
 
