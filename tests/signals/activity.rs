@@ -25,7 +25,7 @@ pub(super) fn place() -> (tempfile::TempDir, std::path::PathBuf) {
 
 /// A daemon that logs activities.
 pub(super) fn logging(config: &str) -> Daemon {
-    Daemon::start(&format!("[log]\nlevel = \"info,monitor::activity=debug\"\n{config}"))
+    Daemon::start(&format!("[log]\nlevel = \"info,monitor::activity=debug\"\n[rules]\ndefaults = false\n{config}"))
 }
 
 /// What it told so far of this process, in the order of time.

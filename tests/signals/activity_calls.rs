@@ -12,7 +12,7 @@ use std::{
 use monitor_tests::{Daemon, Told, Workload, directory, expected};
 use serde_json::json;
 
-/// A daemon to which everything is told. It runs until the test process ends.
+/// A daemon to which all but files is told, and nothing that rules ask for. It runs until the test process ends.
 fn daemon() -> &'static Daemon {
     static DAEMON: OnceLock<Daemon> = OnceLock::new();
     DAEMON.get_or_init(|| {
@@ -43,7 +43,7 @@ fn daemon() -> &'static Daemon {
             "userfaultfd",
             "io_uring",
         ];
-        Daemon::start(&format!("[log]\nlevel = \"info,monitor::activity=debug\"\n[activity]\nkinds = {kinds:?}\n"))
+        Daemon::start(&format!("[rules]\ndefaults = false\n[log]\nlevel = \"info,monitor::activity=debug\"\n[activity]\nkinds = {kinds:?}\n"))
     })
 }
 
@@ -497,7 +497,7 @@ fn what_is_asked_through_io_uring_is_told_as_if_it_were_called() {
         let place = directory();
         let path = place.path().to_str().unwrap();
         let daemon = Daemon::start(&format!(
-            "[log]\nlevel = \"info,monitor::activity=debug\"\n[activity]\nwatch = [\"{path}/\"]\n\
+            "[rules]\ndefaults = false\n[log]\nlevel = \"info,monitor::activity=debug\"\n[activity]\nwatch = [\"{path}/\"]\n\
              kinds = [\"socket\", \"connect\", \"bind\", \"listen\", \"send\"]\n"
         ));
         let requests = requests(path, port);

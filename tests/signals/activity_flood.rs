@@ -28,7 +28,7 @@ fn a_flood_of_what_is_frequent_costs_no_record_of_what_is_rare() {
     let (_keep, place) = place();
     fs::create_dir(place.join("watched")).unwrap();
     let config = format!(
-        "[kernel]\nbulk_ring = \"64KiB\"\n[activity]\nkinds = [\"file_open\"]\nwatch = [\"{}/\"]\nbulk_rate = 0\n",
+        "[rules]\ndefaults = false\n[kernel]\nbulk_ring = \"64KiB\"\n[activity]\nkinds = [\"file_open\"]\nwatch = [\"{}/\"]\nbulk_rate = 0\n",
         place.join("watched").display()
     );
     let daemon = Daemon::start(&config);

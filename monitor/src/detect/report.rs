@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::eval::Finding;
 use super::lang::ast::Priority;
 use super::losses::LossCount;
-use crate::events::{Alert, BootClock, Lost, Recent, RuleSource, Seen, Severity, Subject};
+use crate::events::{Alert, BootClock, Lost, Recent, RuleSource, Seen, Severity, Subject, redact};
 
 /// The rule that tells of losses: it has no event to judge, its text and its urgency count.
 pub const EVENT_LOSS: &str = "event_loss";
@@ -23,6 +23,15 @@ pub const fn severity(priority: Priority) -> Severity {
     }
 }
 
+/// A value without secrets: a command line may have them.
+fn published(value: Value) -> Value {
+    match value {
+        Value::String(text) => redact::text(&text).into(),
+        Value::Array(values) => values.into_iter().map(published).collect(),
+        other => other,
+    }
+}
+
 /// The event of a finding about `process`.
 pub fn alert(finding: Finding, process: Subject, recent: Vec<Recent>, clock: BootClock, lost: Lost) -> Alert {
     let (rule, time) = (&finding.rule, clock.time(finding.time_ns));
@@ -34,7 +43,7 @@ pub fn alert(finding: Finding, process: Subject, recent: Vec<Recent>, clock: Boo
     let mut evidence: Vec<(Cow<'static, str>, Value)> = Vec::new();
     let mut add = |name: String, value: Value| {
         if !value.is_null() && !evidence.iter().any(|(known, _)| *known == name) {
-            evidence.push((name.into(), value));
+            evidence.push((name.into(), published(value)));
         }
     };
     // What the condition rests on first, then what else the message shows.
@@ -55,7 +64,7 @@ pub fn alert(finding: Finding, process: Subject, recent: Vec<Recent>, clock: Boo
     Alert {
         kernel_ns: finding.time_ns,
         title: rule.more.title.clone().unwrap_or_else(|| rule.name.clone()).into(),
-        output: Some(finding.message.clone()),
+        output: Some(redact::text(&finding.message)),
         priority: Some(rule.priority.to_string().into()),
         attack: rule.more.attack.iter().map(|id| id.clone().into()).collect(),
         tags: rule.tags.clone(),

@@ -201,6 +201,7 @@ pub static SIGNALS: &[Signal] = &[
         // The programs behind the hook first: `sys_exit` finds them then. Nothing leaves before the daemon says what.
         hooks: &[
             behind(programs::ACTIVITY_FILE_OPEN, Class::FileOpen, "files opened"),
+            behind(programs::ACTIVITY_FILE_CHANGE, Class::FileChange, "names and attributes of files changed"),
             behind(programs::ACTIVITY_DESCRIPTOR, Class::Descriptor, "sockets and pipes as standard input and output"),
             behind(programs::ACTIVITY_NETWORK, Class::Network, "sockets and connections"),
             behind(programs::ACTIVITY_NAMESPACE, Class::Namespace, "mounts and namespaces"),
@@ -212,8 +213,6 @@ pub static SIGNALS: &[Signal] = &[
             // One or the other: the tracepoint was renamed.
             Hook { program: programs::ACTIVITY_RING_REQUEST, need: Need::InPlaceOf("io_uring_submit_sqe") },
             Hook { program: programs::ACTIVITY_RING_ENTRY, need: Need::InPlaceOf("io_uring_submit_req") },
-            behind(programs::ACTIVITY_FILE_CHANGE, Class::FileChange, "names and attributes of files changed"),
-            required(programs::SYS_EXIT),
         ],
         fields: &[
             "task_pid",

@@ -97,19 +97,19 @@ impl Place {
     /// absolute one, else that of descriptor `directory`, or the working directory.
     #[inline(always)]
     pub(super) fn of_directory(task: Object, directory: i32, name: u64) -> Self {
-        Self::below(task, directory, first_byte(name).unwrap_or(0))
+        Self::below(task, directory, first_byte(name))
     }
 
     /// The same of the kernel's copy of a name.
     #[inline(always)]
     pub(super) fn of_kernel_name(task: Object, directory: i32, name: u64) -> Self {
-        Self::below(task, directory, Object(name).field(0))
+        Self::below(task, directory, Some(Object(name).field(0)))
     }
 
     #[inline(always)]
-    fn below(task: Object, directory: i32, first: u8) -> Self {
+    fn below(task: Object, directory: i32, first: Option<u8>) -> Self {
         let fs = task.pointer(offset!(task_fs));
-        if first == b'/' {
+        if first == Some(b'/') {
             Self { mount: fs.pointer(offset!(fs_root_mnt)), dentry: fs.pointer(offset!(fs_root_dentry)) }
         } else if directory == AT_FDCWD {
             Self { mount: fs.pointer(offset!(fs_pwd_mnt)), dentry: fs.pointer(offset!(fs_pwd_dentry)) }

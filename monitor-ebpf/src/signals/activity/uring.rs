@@ -23,7 +23,7 @@ use crate::{
     kernel::{
         file,
         read::Object,
-        socket::{self, AF_INET, AF_INET6, AF_UNIX, Address},
+        socket::{self, AF_UNIX, Address},
         task,
     },
     settings::{knob, offset},
@@ -130,17 +130,16 @@ struct Given(i32, u64);
 impl Given {
     const NONE: Self = Self(AT_FDCWD, 0);
 
-    /// Writes it, and tells whether it is watched.
+    /// Writes it, and tells whether it is watched for `access`.
     #[inline(always)]
-    fn write(self, select: &Select, task: Object, record: Record, parts: [Part; 2], access: u32) -> bool {
+    fn write(self, select: &Select, task: Object, record: Record, [base, name]: [Part; 2], access: u32) -> bool {
         if self.1 == 0 {
             return false;
         }
-        let [base, name] = parts;
         let place = Place::of_kernel_name(task, self.0, self.1);
         record.path(base, place);
         let length = record.kernel_name(name, self.1);
-        watch::directory(select, place, access) | watch::last_component(select, record, length, access)
+        watch::directory(select, place, access) || watch::last_component(select, record, length, access)
     }
 }
 
@@ -237,23 +236,24 @@ fn of_files(select: &Select, task: Object, request: Object, call: &mut Call, mut
     let scope = match act {
         Act::FileOpen if writes => select.open_write,
         Act::FileOpen => select.open_read,
-        _ => Scope::All as u32,
+        _ if select.everywhere & act.bit() != 0 => Scope::All as u32,
+        _ => Scope::Watched as u32,
     };
     if select.kinds & act.bit() == 0 || scope == Scope::Off as u32 {
         return;
     }
     let Some(record) = Record::begin_in(Memory::Request, task, call, act as u8) else { return };
-    let access = if writes { WATCH_WRITE } else { WATCH_READ };
+    let wanted = if writes { WATCH_WRITE } else { WATCH_READ };
     let mut watched = false;
     if files.file != Object::NONE {
         let (inode, place) = (files.file.pointer(offset!(file_inode)), Place::of_file(files.file));
         record.file(inode, files.file);
         record.path(Part::Object, place);
-        watched = watch::file(select, place, watch::key(inode), access);
+        watched = watch::file(select, place, watch::key(inode), wanted);
     }
-    watched |= files.first.write(select, task, record, [Part::Base, Part::Name], access);
+    watched |= files.first.write(select, task, record, [Part::Base, Part::Name], wanted);
     if files.second.1 != 0 {
-        watched |= files.second.write(select, task, record, [Part::OtherBase, Part::OtherName], access);
+        watched |= files.second.write(select, task, record, [Part::OtherBase, Part::OtherName], wanted);
     } else {
         record.kernel_name(Part::OtherName, files.text);
     }
@@ -297,13 +297,13 @@ fn network(select: &Select, task: Object, request: Object, call: &mut Call, act:
             asked = if offset!(io_bind_length) == MISSING {
                 Address::of_user(command.field(offset!(io_connect_addr)), length)
             } else {
-                copied(request, length)
+                Address::of_kernel(copied(request), length)
             };
         }
         Act::Bind => {
             let length: u32 = command.field(offset!(io_bind_length));
             call.args[2] = u64::from(length);
-            asked = copied(request, length);
+            asked = Address::of_kernel(copied(request), length);
         }
         Act::Listen => call.args[1] = u64::from(command.field::<u32>(offset!(io_listen_backlog))),
         Act::Send => {
@@ -350,15 +350,8 @@ fn network(select: &Select, task: Object, request: Object, call: &mut Call, act:
     record.finish(if special { Ring::Security } else { Ring::Bulk });
 }
 
-/// The kernel's copy of an address that was passed: alone in memory of its own, or, until it had that (Linux 6.11 to 6.17),
-/// in what is kept of a message, which begins with a pointer: an aligned one is no address family.
+/// The kernel's copy of an address that was passed.
 #[inline(always)]
-fn copied(request: Object, length: u32) -> Address {
-    let data = request.pointer(offset!(io_async_data));
-    let alone = Address::of_kernel(data.0, length);
-    if matches!(alone.family, AF_UNIX | AF_INET | AF_INET6) {
-        alone
-    } else {
-        Address::of_kernel(data.embedded(offset!(io_message_addr)).0, length)
-    }
+fn copied(request: Object) -> u64 {
+    request.pointer(offset!(io_async_data)).embedded(offset!(io_message_addr)).0
 }

@@ -4,7 +4,7 @@ use super::process::exe_file;
 use super::{Argument, Brackets, Definition, Facts, Type, Values, field};
 use crate::detect::eval::facts::Subject;
 use crate::detect::paths;
-use crate::processes::{Connection, Process, ProcessId};
+use crate::processes::{Connection, Credentials, Process, ProcessId};
 use crate::signals::exec::{ExecFile, Written};
 
 pub(super) const FIELDS: &[Definition] = &[
@@ -68,7 +68,9 @@ pub(super) const FIELDS: &[Definition] = &[
     // What the process ran before this exec: the table still has it.
     field("proc.exepath_before", Type::Text, |facts, _, out| {
         if let Some(process) = facts.exec().and_then(|_| facts.process()) {
-            out.known(&process.image.exe);
+            // The table may know of this exec already.
+            let after = process.exec_ns == Some(facts.event.time_ns);
+            out.known(if after { &process.exe_before } else { &process.image.exe });
         }
     }),
     field("proc.unit", Type::Text, |facts, _, out| {
@@ -97,13 +99,13 @@ pub(super) const FIELDS: &[Definition] = &[
         None => {}
     }),
     field("proc.uid_before", Type::Number, |facts, _, out| {
-        if let Some(process) = facts.process() {
-            out.number(process.credentials.uid);
+        if let Some(before) = before(facts) {
+            out.number(before.uid);
         }
     }),
     field("proc.euid_before", Type::Number, |facts, _, out| {
-        if let Some(process) = facts.process() {
-            out.number(process.credentials.euid);
+        if let Some(before) = before(facts) {
+            out.number(before.euid);
         }
     }),
     connection("proc.inet.duration", Type::Number, |facts, argument, out| {
@@ -127,6 +129,13 @@ pub(super) const FIELDS: &[Definition] = &[
         }
     }),
 ];
+
+/// Who the process acted as before the event. The table may know of the event already.
+fn before(facts: &Facts<'_>) -> Option<Credentials> {
+    let process = facts.process()?;
+    let changed = process.credentials_before.filter(|(time_ns, _)| *time_ns == facts.event.time_ns);
+    Some(changed.map_or(process.credentials, |(_, before)| before))
+}
 
 const fn connection(name: &'static str, kind: Type, extract: super::Extract) -> Definition {
     field(name, kind, extract).brackets(Brackets::Index).cost(60)
