@@ -11,7 +11,7 @@ use crate::detect::lang::ast::Operator;
 
 /// A set of texts. It is made by whoever writes rules, so that the fast hash is good enough.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Texts {
+pub struct Texts {
     set: HashSet<Box<[u8]>, FixedState>,
     /// Which lengths there are: bit `N` for `N` bytes, the last for all that are longer. Most texts are told apart by that.
     lengths: u64,
