@@ -168,9 +168,12 @@ fn other_rules_find_other_things() {
     make(&path, 6, true);
     let rules = directory.path().join("rules.d");
     fs::create_dir(&rules).unwrap();
-    let options = ReplayOptions { rules: Some(rules.clone()), disable: vec!["exec_tmp".to_owned()] };
+    let only = "- rule: other\n  desc: x\n  condition: evt.type=execve and proc.name=no_such_program\n  output: x\n  \
+                priority: INFO\n";
+    fs::write(rules.join("a.yaml"), only).unwrap();
+    let options = ReplayOptions { rules: Some(rules.clone()), disable: Vec::new() };
     assert_eq!(replay(&path, &options, |_, _| ()).unwrap().alerts, 0);
-    fs::write(rules.join("x.toml"), "nonsense = ").unwrap();
+    fs::write(rules.join("x.yaml"), "nonsense = ").unwrap();
     assert!(matches!(replay(&path, &options, |_, _| ()), Err(CaptureError::Rules(_))));
 }
 

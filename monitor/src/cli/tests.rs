@@ -82,7 +82,7 @@ fn a_wrong_command_line_is_told() {
         (&["run", "-v", "-q"], "cannot be used with"),
         (&["events", "--severity", "bad"], "possible values: info, low, medium, high, critical"),
         (&["events", "--limit", "0"], "'--limit <N>'"),
-        (&["docs", "nothing"], "possible values: config"),
+        (&["docs", "nothing"], "possible values: activities, config"),
         (&["config"], "Usage: monitor config"),
     ] {
         let outcome = run(arguments);

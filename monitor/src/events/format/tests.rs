@@ -183,10 +183,10 @@ fn every_name_is_one_of_the_schema_and_every_mapping_is_used() {
 fn an_alert_in_ecs() {
     let event = render(Format::Ecs);
     assert_eq!(event["event"]["severity"], 99);
-    assert_eq!(event["threat"]["technique"], json!({ "id": ["T1059"], "subtechnique": { "id": ["T1059.004"] } }));
+    assert_eq!(event["threat"]["technique"], json!({ "id": ["T1059"], "subtechnique": { "id": ["T1059.004", "T1059.006"] } }));
     assert_eq!(event["process"]["entity_id"], "web1-499987-500");
     assert_eq!(event["process"]["command_line"], "bash -i --token=[redacted]");
-    assert_eq!(event["process"]["parent"]["pid"], 400);
+    assert_eq!(event["process"]["parent"]["pid"], 20);
     assert_eq!((&event["user"]["id"], &event["message"]), (&json!("1000"), &json!("a shell on a connection")));
 }
 
@@ -195,11 +195,12 @@ fn an_alert_in_ocsf() {
     let event = render(Format::Ocsf);
     assert_eq!((&event["class_uid"], &event["type_uid"]), (&json!(2004), &json!(200_401)));
     assert_eq!((&event["severity_id"], &event["time"]), (&json!(5), &json!(1_767_230_600_123_u64)));
-    let attack = json!([{ "technique": { "uid": "T1059" }, "sub_technique": { "uid": "T1059.004" } }]);
+    let sub = |id: &str| json!({ "technique": { "uid": "T1059" }, "sub_technique": { "uid": id } });
+    let attack = json!([sub("T1059.004"), sub("T1059.006"), { "technique": { "uid": "T1059" } }]);
     assert_eq!(event["finding_info"]["attacks"], attack);
     let process = &event["evidences"][0]["actor"]["process"];
     assert_eq!(process["lineage"], json!(["/usr/lib/systemd/systemd", "/usr/bin/bash"]));
-    assert_eq!((&process["parent_process"]["pid"], &process["auid"]), (&json!(400), &json!(1000)));
+    assert_eq!((&process["parent_process"]["pid"], &process["auid"]), (&json!(20), &json!(1000)));
 }
 
 #[test]
