@@ -65,7 +65,10 @@ pub(super) fn act(daemon: &Daemon, line: &str) -> Scene {
     let mut command = Command::new("setsid");
     command.args(["bash", "-c", line]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     // Settings of whoever runs the tests must not matter.
-    command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/root");
+    command
+        .env_clear()
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("HOME", "/root");
     let mut child = command.spawn().expect("start setsid(1)");
     let mut pipe = child.stderr.take().expect("stderr is a pipe");
     // Whoever is left of the session may keep the pipe open, so it is read apart.

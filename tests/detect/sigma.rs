@@ -7,7 +7,10 @@ use super::foreign::Foreign;
 const SIGMA: Foreign = Foreign {
     rules: "sigma",
     lines: include_str!("data/sigma.txt"),
-    impossible: &[("Communication To Ngrok Tunneling Service - Linux", "asks for the name of an address on the internet")],
+    impossible: &[(
+        "Communication To Ngrok Tunneling Service - Linux",
+        "asks for the name of an address on the internet",
+    )],
 };
 
 #[test]
