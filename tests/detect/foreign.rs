@@ -23,7 +23,7 @@ impl Foreign {
     }
 
     fn entries(&self) -> Vec<(&'static str, &'static str)> {
-        let entries = self.lines.split("\n\n").filter(|entry| !entry.trim_start().starts_with('#'));
+        let entries = self.lines.split("\n\n").filter_map(|entry| entry.find("rule: ").and_then(|at| entry.get(at..)));
         let entry = |entry: &'static str| {
             let entry = entry.trim().strip_prefix("rule: ").and_then(|rest| rest.split_once("\nline: "));
             entry.unwrap_or_else(|| panic!("no rule and line"))
@@ -44,7 +44,9 @@ impl Foreign {
     pub(super) fn provoke(&self) {
         let (_turn, _sweep) = (turn(), Sweep::new());
         let files = self.place().display().to_string();
-        let config = format!("[metrics]\ngroups = 2000\n[rules]\nfiles = [{files:?}]\n");
+        // Some of Falco's rules want every file that is read: no control group may be throttled for that here.
+        let config =
+            format!("[metrics]\ngroups = 2000\n[activity]\nbulk_rate = 100000\n[rules]\nfiles = [{files:?}]\n");
         let daemon = Daemon::start(&config);
         let mut failed = Vec::new();
         for (name, line) in self.entries() {

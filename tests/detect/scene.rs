@@ -32,10 +32,8 @@ pub(super) fn daemon() -> Daemon {
 /// A line with what it may use before it.
 pub(super) fn with_prelude(daemon: &Daemon, line: &str) -> String {
     let data = concat!(env!("CARGO_MANIFEST_DIR"), "/detect/data");
-    format!("DATA={data}\nMONITOR={}\n{PRELUDE}\n{line}", daemon.pid())
+    format!("DATA={data}\nMONITOR={}\n. \"$DATA/prelude.sh\"\n{line}", daemon.pid())
 }
-
-const PRELUDE: &str = include_str!("data/prelude.sh");
 
 /// Lines use fixed ports and paths, and count what one session does: one at a time.
 pub(super) fn turn() -> MutexGuard<'static, ()> {
