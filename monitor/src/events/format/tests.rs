@@ -183,7 +183,10 @@ fn every_name_is_one_of_the_schema_and_every_mapping_is_used() {
 fn an_alert_in_ecs() {
     let event = render(Format::Ecs);
     assert_eq!(event["event"]["severity"], 99);
-    assert_eq!(event["threat"]["technique"], json!({ "id": ["T1059"], "subtechnique": { "id": ["T1059.004", "T1059.006"] } }));
+    assert_eq!(
+        event["threat"]["technique"],
+        json!({ "id": ["T1059"], "subtechnique": { "id": ["T1059.004", "T1059.006"] } })
+    );
     assert_eq!(event["process"]["entity_id"], "web1-499987-500");
     assert_eq!(event["process"]["command_line"], "bash -i --token=[redacted]");
     assert_eq!(event["process"]["parent"]["pid"], 20);
