@@ -9,6 +9,7 @@ mod events;
 mod exit;
 mod processes;
 mod replay;
+mod rules;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -106,6 +107,7 @@ fn dispatch(command: Command, mut sources: Sources, console: &mut Console<'_>) -
             Action::Record { file, options, loaded: Box::new(Loaded::load(sources)?) }
         }
         Command::Replay { file, rules, format } => Action::Done(replay::run(&file, rules, &format, console)),
+        Command::Rules { command } => Action::Done(rules::run(command, sources, console)?),
         Command::Audit { command } => Action::Done(audit::run(command, sources, console)?),
         Command::Docs { page } => Action::Done(print(console, &docs::page(&page))),
         Command::Version => Action::Done(print(console, &format!("{}\n", version()))),

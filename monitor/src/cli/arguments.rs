@@ -67,6 +67,13 @@ Examples:
   monitor audit verify /mnt/backup/audit --json
   sudo monitor audit show --kind start --kind stop";
 
+const RULES_HELP: &str = "\
+Examples:
+  monitor rules check /etc/monitor/rules.d    every mistake with file, line and column
+  monitor rules list                          what is on by default
+  monitor rules explain sensitive_read
+  monitor rules test attack.rec --expect sensitive_read=1";
+
 const CONFIG_HELP: &str = "\
 Examples:
   monitor config show --origin                every value and where it comes from
@@ -161,6 +168,12 @@ pub(super) enum Command {
         #[arg(long, value_parser = ["native", "ecs", "ocsf"], default_value = "native")]
         format: String,
     },
+    /// Check, list, explain or try rules
+    #[command(after_help = RULES_HELP)]
+    Rules {
+        #[command(subcommand)]
+        command: RulesCommand,
+    },
     /// Check or print the audit trail
     #[command(after_help = AUDIT_HELP)]
     Audit {
@@ -176,6 +189,46 @@ pub(super) enum Command {
     },
     /// Print the version
     Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RulesCommand {
+    /// Say what is wrong or doubtful in rules; exit code 78 if something is wrong
+    Check {
+        /// Rule files or directories, read behind the default rules; without any those that the configuration names
+        paths: Vec<PathBuf>,
+    },
+    /// List rules with severity and ATT&CK techniques
+    List {
+        /// Rule files or directories, as for check
+        paths: Vec<PathBuf>,
+        /// Print JSON, one rule a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what a rule looks for, when it is asked, and what the kernel is asked to tell for it
+    Explain {
+        /// Name of the rule
+        rule: String,
+        /// Rule files or directories, as for check
+        paths: Vec<PathBuf>,
+    },
+    /// Go through a recording and compare how often rules fire with what is expected
+    Test {
+        /// The recording (`monitor record`)
+        file: PathBuf,
+        /// Rule file or directory instead of the default rules
+        #[arg(long, value_name = "PATH")]
+        rules: Option<PathBuf>,
+        /// A rule and how often it has to fire; may be repeated
+        #[arg(long, value_name = "RULE=COUNT", value_parser = expectation)]
+        expect: Vec<(String, u64)>,
+    },
+}
+
+fn expectation(text: &str) -> Result<(String, u64), String> {
+    let parts = text.rsplit_once('=').and_then(|(rule, count)| Some((rule.to_owned(), count.parse().ok()?)));
+    parts.ok_or_else(|| "write RULE=COUNT, such as exec_tmp=1".to_owned())
 }
 
 #[derive(Debug, Subcommand)]
