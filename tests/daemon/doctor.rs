@@ -38,7 +38,7 @@ fn this_kernel_can_do_all_that_it_should_and_nothing_stays_behind() {
         assert_eq!(check["verdict"], "ok", "{check}");
     }
     let names: Vec<_> = diagnosis["signals"].as_array().unwrap().iter().map(|signal| &signal["signal"]).collect();
-    assert_eq!(names, ["process", "exec", "tcp", "block_io", "syscalls", "host"]);
+    assert_eq!(names, ["process", "exec", "tcp", "block_io", "syscalls", "activity", "host"]);
     for signal in diagnosis["signals"].as_array().unwrap() {
         let state = expected::state(signal["signal"].as_str().unwrap());
         assert_eq!(signal["state"], state, "{signal}");

@@ -23,10 +23,25 @@ pub const fn severity(priority: Priority) -> Severity {
     }
 }
 
+/// Longest text of a value, and of a message, bytes: `argv` has all of a command line that is longer.
+const TEXT: usize = 1 << 10;
+const MESSAGE: usize = 4 << 10;
+
+/// A text without secrets, cut where it is long.
+fn short(text: &str, most: usize) -> String {
+    // Before it is cut, so that no secret stays because its name is gone.
+    let mut text = redact::text(text);
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most));
+        text.push('…');
+    }
+    text
+}
+
 /// A value without secrets: a command line may have them.
 fn published(value: Value) -> Value {
     match value {
-        Value::String(text) => redact::text(&text).into(),
+        Value::String(text) => short(&text, TEXT).into(),
         Value::Array(values) => values.into_iter().map(published).collect(),
         other => other,
     }
@@ -64,7 +79,7 @@ pub fn alert(finding: Finding, process: Subject, recent: Vec<Recent>, clock: Boo
     Alert {
         kernel_ns: finding.time_ns,
         title: rule.more.title.clone().unwrap_or_else(|| rule.name.clone()).into(),
-        output: Some(redact::text(&finding.message)),
+        output: Some(short(&finding.message, MESSAGE)),
         priority: Some(rule.priority.to_string().into()),
         attack: rule.more.attack.iter().map(|id| id.clone().into()).collect(),
         tags: rule.tags.clone(),
