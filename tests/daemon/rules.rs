@@ -18,7 +18,10 @@ fn tuned(priority: &str) -> String {
 fn every_mistake_of_every_file_is_told_with_its_place() {
     let directory = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
-    write("a.yaml", "- rule: mine\n  desc: x\n  condition: evt.type=execve and proc.nam=sh\n  output: x\n  priority: INFO\n");
+    write(
+        "a.yaml",
+        "- rule: mine\n  desc: x\n  condition: evt.type=execve and proc.nam=sh\n  output: x\n  priority: INFO\n",
+    );
     write("b.yaml", "- rule: exec_tpm\n  enabled: false\n  override:\n    enabled: replace\n");
     write("c.yaml", "- rule: [\n");
     fs::create_dir(directory.path().join("d.yaml")).unwrap();

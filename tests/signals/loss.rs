@@ -67,7 +67,7 @@ fn a_storm_that_the_daemon_sleeps_through_is_received_or_counted() {
     assert_eq!(metrics.find("monitor_lost_total", &[("signal", "exec"), ("cause", "ring_full")]), Some(0.0));
     assert_eq!(metrics.find("monitor_ring_missing_total", &[("ring", "security")]), Some(0.0));
     let events = daemon.events_of(child.id());
-    assert_eq!(events.iter().map(|event| &event["rule"]).collect::<Vec<_>>(), ["exec_devshm"]);
+    assert!(events.iter().any(|event| event["rule"] == "exec_devshm"), "{events:?}");
     // And whoever reads events is told that something is missing.
     let told =
         until(DEADLINE, || daemon.events("rule=event_loss").into_iter().next().ok_or("no event tells of the loss"));
