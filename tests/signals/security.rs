@@ -78,7 +78,10 @@ fn a_program_in_shared_memory_gives_one_event_within_a_second() {
     let path = copy_of(TRUE, directory.path(), "x");
     let begin = Instant::now();
     let mut child = start(Command::new(&path).args(["one", "two words"]).current_dir("/usr"));
-    let first = until(Duration::from_secs(5), || daemon.events_of(child.id()).into_iter().next().ok_or("no event"));
+    let first = until(Duration::from_secs(5), || {
+        let devshm = |event: &Value| event["rule"] == "exec_devshm";
+        daemon.events_of(child.id()).into_iter().find(devshm).ok_or("no event")
+    });
     assert!(begin.elapsed() < patience(Duration::from_secs(1)), "{:?}", begin.elapsed());
     child.wait().unwrap();
     daemon.ended(child.id());
