@@ -1,5 +1,5 @@
 //! What is kept of the system calls of each process. Ended ones stay known for a minute, and in a storm there are tens of
-//! thousands of them: theirs is packed, to a tenth.
+//! thousands of them: theirs is packed, to some tens of bytes a family.
 
 use std::borrow::Cow;
 
