@@ -33,6 +33,10 @@ pub struct Knobs {
     pub security_wake: u64,
     /// The same for the telemetry ring.
     pub telemetry_wake: u64,
+    /// The same for the bulk ring.
+    pub bulk_wake: u64,
+    /// Which argument of `io_uring_submit_sqe` is the request: 0, or 1 before Linux 6.0.
+    pub ring_request_argument: u64,
     /// Which signals run: bit `SIGNAL_*`.
     pub signals: u64,
     /// 1 when it may come to it that not every call is timed.
@@ -45,3 +49,5 @@ pub struct Knobs {
 pub const SIGNAL_SYSCALLS: u64 = 1 << 0;
 /// Bit of the tcp signal in [`Knobs::signals`].
 pub const SIGNAL_TCP: u64 = 1 << 1;
+/// Bit of the activity signal in [`Knobs::signals`].
+pub const SIGNAL_ACTIVITY: u64 = 1 << 2;

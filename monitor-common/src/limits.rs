@@ -37,12 +37,34 @@ pub const SYSCALL_ERRORS: u32 = 32_768;
 pub const TCP_ACCEPTS: u32 = 8_192;
 
 /// Bytes of the ring that carries what security rules need. Nothing else may fill it. A record is as long as what it
-/// tells, about 1 KiB with most environments: room for eight thousand execs. Only what is longer than 4 KiB of arguments
+/// tells, about 1 KiB with most environments: room for seven thousand execs. Only what is longer than 4 KiB of arguments
 /// or 16 KiB of environment takes 68 KiB. The ring counts twice in the daemon's resident memory, because it is mapped
 /// twice, end to end.
 pub const SECURITY_RING: u32 = 8 << 20;
-/// Bytes of the ring for everything else: births and deaths of 3,000 processes.
+/// Bytes of the ring for births and deaths of 3,000 processes.
 pub const TELEMETRY_RING: u32 = 1 << 20;
+/// Bytes of the ring for activities of bulk kinds: four thousand of them, which is twice what one control group may send
+/// in a second ([`BULK_RATE`]). It counts twice in the daemon's resident memory, as the security ring does.
+pub const BULK_RING: u32 = 2 << 20;
+/// Records of bulk kinds that one control group may send in a second, when nothing else is configured; and at once after
+/// a second of silence. Beyond that they are counted only.
+pub const BULK_RATE: u32 = 2_000;
+/// Control groups whose rate is known. The one that was quiet for longest is forgotten first.
+pub const BULK_CGROUPS: u32 = 4_096;
+/// The daemon is woken for a record of the security ring at most once in this time, nanoseconds: waking costs more than
+/// all else about a record.
+pub const WAKE_INTERVAL_NS: u64 = 5_000_000;
+
+/// Files that are watched by inode.
+pub const WATCHED_INODES: u32 = 4_096;
+/// Files that are watched by the last component of their path.
+pub const WATCHED_NAMES: u32 = 4_096;
+/// Directories in which everything is watched.
+pub const WATCHED_DIRECTORIES: u32 = 4_096;
+/// Directories above a file that are looked for among the watched ones.
+pub const WATCHED_DEPTH: u32 = 8;
+/// Files of which it is remembered who last opened them for writing. The oldest are forgotten first.
+pub const WRITTEN: u32 = 16_384;
 
 /// Longest path that the kernel hands over; a longer one is cut at its root end and marked.
 pub const PATH: usize = 1_024;

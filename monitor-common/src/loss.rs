@@ -58,6 +58,14 @@ losses! {
     SocketsLocked = 13, "tcp", "sockets_locked";
     /// The same for a completed block request.
     BlockRequestsLocked = 14, "block_io", "requests_locked";
+    /// An activity found the security ring full.
+    ActivityRing = 15, "activity", "ring_full";
+    /// An activity of a bulk kind found the bulk ring full.
+    ActivityBulkRing = 16, "activity", "bulk_ring_full";
+    /// An activity of a bulk kind, of a control group that had sent too many.
+    ActivityThrottled = 17, "activity", "throttled";
+    /// A call whose kernel program could not be loaded.
+    ActivityProgram = 18, "activity", "program_missing";
 }
 
 /// Number of counters.

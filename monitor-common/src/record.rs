@@ -3,7 +3,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Number of the layout described in this crate. Raised with each change that an older daemon would misread.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Which ring a record travels in; also the index of its sequence counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,19 +11,22 @@ pub const ABI_VERSION: u32 = 2;
 pub enum Ring {
     /// What security rules need.
     Security = 0,
-    /// Everything else.
+    /// Births and deaths of processes.
     Telemetry = 1,
+    /// Activities that anybody can cause by the million, such as opening files.
+    Bulk = 2,
 }
 
 impl Ring {
     /// Every ring there is.
-    pub const ALL: [Self; 2] = [Self::Security, Self::Telemetry];
+    pub const ALL: [Self; 3] = [Self::Security, Self::Telemetry, Self::Bulk];
 
     /// The name in metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Security => "security",
             Self::Telemetry => "telemetry",
+            Self::Bulk => "bulk",
         }
     }
 }

@@ -1,10 +1,12 @@
-//! The two rings, and the account of what did not fit.
+//! The rings, and the account of what did not fit.
+
+use core::ptr;
 
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns},
     macros::map,
-    maps::{PerCpuArray, RingBuf, ring_buf::RingBufEntry},
+    maps::{Array, PerCpuArray, RingBuf, ring_buf::RingBufEntry},
 };
 use monitor_common::{
     limits,
@@ -18,6 +20,11 @@ use crate::settings::knob;
 static SECURITY: RingBuf = RingBuf::with_byte_size(limits::SECURITY_RING, 0);
 #[map]
 static TELEMETRY: RingBuf = RingBuf::with_byte_size(limits::TELEMETRY_RING, 0);
+#[map]
+static BULK: RingBuf = RingBuf::with_byte_size(limits::BULK_RING, 0);
+/// When the daemon was last woken for a record of the security ring (`CLOCK_BOOTTIME`, nanoseconds).
+#[map]
+static LAST_WAKE: Array<u64> = Array::with_max_entries(1, 0);
 /// Records that each CPU meant to write, by ring.
 #[map]
 static SEQUENCES: PerCpuArray<u64> = PerCpuArray::with_max_entries(Ring::ALL.len() as u32, 0);
@@ -52,6 +59,7 @@ pub(crate) fn reserve<T: 'static>(ring: Ring, loss: Loss) -> Option<RingBufEntry
     let entry = match ring {
         Ring::Security => SECURITY.reserve::<T>(0),
         Ring::Telemetry => TELEMETRY.reserve::<T>(0),
+        Ring::Bulk => BULK.reserve::<T>(0),
     };
     if entry.is_none() {
         lost(loss);
@@ -66,6 +74,7 @@ pub(crate) fn output(ring: Ring, loss: Loss, record: &[u8]) {
     let result = match ring {
         Ring::Security => SECURITY.output::<[u8]>(record, flags),
         Ring::Telemetry => TELEMETRY.output::<[u8]>(record, flags),
+        Ring::Bulk => BULK.output::<[u8]>(record, flags),
     };
     if result.is_err() {
         lost(loss);
@@ -94,17 +103,34 @@ pub(crate) fn submission(ring: Ring, size: usize) -> u64 {
 }
 
 /// Flags for a record of `size` bytes, which is in the ring already or not yet. The daemon looks every few milliseconds
-/// by itself, and waking it costs more than all else an event costs (3 to 4 µs on a virtual machine): it is woken only by
-/// the record that makes the backlog cross the mark.
+/// by itself, and waking it costs more than all else an event costs (3 to 4 µs on a virtual machine): it is woken by the
+/// record that makes the backlog cross the mark, and for what rules may alert of, but then not again for a while.
 #[inline(always)]
 fn wakeup(ring: Ring, size: usize, not_yet: bool) -> u64 {
     let (waiting, mark) = match ring {
         Ring::Security => (SECURITY.query(u64::from(BPF_RB_AVAIL_DATA)), knob!(security_wake)),
         Ring::Telemetry => (TELEMETRY.query(u64::from(BPF_RB_AVAIL_DATA)), knob!(telemetry_wake)),
+        Ring::Bulk => (BULK.query(u64::from(BPF_RB_AVAIL_DATA)), knob!(bulk_wake)),
     };
     // With its length in front of it and rounded up.
     let size = (size as u64 + 15) & !7;
     let waiting = if not_yet { waiting + size } else { waiting };
     let crossed = waiting >= mark && waiting < mark + size;
-    u64::from(if crossed { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP })
+    let wake = crossed || matches!(ring, Ring::Security) && rested();
+    u64::from(if wake { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP })
+}
+
+/// Has the daemon not been woken for a while? Then it is now. Two CPUs that ask at the same moment may both wake it.
+#[inline(always)]
+fn rested() -> bool {
+    let Some(last) = LAST_WAKE.get_ptr_mut(0) else { return false };
+    // SAFETY: a helper without arguments, and a map value: other CPUs write it too, each time a whole word.
+    unsafe {
+        let now = bpf_ktime_get_boot_ns();
+        let rested = now.wrapping_sub(ptr::read_volatile(last)) >= limits::WAKE_INTERVAL_NS;
+        if rested {
+            ptr::write_volatile(last, now);
+        }
+        rested
+    }
 }

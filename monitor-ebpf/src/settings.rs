@@ -8,7 +8,10 @@ use core::ptr;
 use monitor_common::{
     knobs::Knobs,
     offsets::Offsets,
-    signals::syscalls::{CALLS, FamilyStats},
+    signals::{
+        activity::Entry,
+        syscalls::{CALLS, FamilyStats},
+    },
 };
 
 /// Settings.
@@ -27,6 +30,8 @@ pub(crate) static KNOBS: Knobs = Knobs {
     block_errors_are_errno: 0,
     security_wake: 0,
     telemetry_wake: 0,
+    bulk_wake: 0,
+    ring_request_argument: 0,
     signals: 0,
     pacing: 0,
     pace_shift: 0,
@@ -39,6 +44,10 @@ pub(crate) static OFFSETS: Offsets = Offsets::MISSING;
 /// What each system call is: see `monitor_common::signals::syscalls::call_index`.
 #[unsafe(no_mangle)]
 static CALL_TABLE: [u8; CALLS] = [0; CALLS];
+
+/// What those of them may be that rules want to know of, by the same index.
+#[unsafe(no_mangle)]
+static ACTIVITY_TABLE: [Entry; CALLS] = [Entry { act: 0, class: 0, name: 0, other: 0 }; CALLS];
 
 /// The value at run time, which is not the one in this file: hence volatile.
 #[inline(always)]
@@ -68,6 +77,13 @@ pub(crate) use {knob, offset};
 pub(crate) fn call_flags(index: u32) -> u8 {
     // SAFETY: the table has `CALLS` entries, a power of two, and the index is masked to it.
     unsafe { ptr::read_volatile((&raw const CALL_TABLE).cast::<u8>().add(index as usize & (CALLS - 1))) }
+}
+
+/// Entry of the activity table, in the same way.
+#[inline(always)]
+pub(crate) fn activity_entry(index: u32) -> Entry {
+    // SAFETY: as above.
+    unsafe { ptr::read_volatile((&raw const ACTIVITY_TABLE).cast::<Entry>().add(index as usize & (CALLS - 1))) }
 }
 
 const _: () = assert!(CALLS.is_power_of_two());

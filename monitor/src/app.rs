@@ -5,6 +5,7 @@
 //! can hold it up, nor the other way round.
 
 mod api;
+mod audit;
 mod reload;
 mod service;
 
@@ -31,11 +32,12 @@ use crate::{
     budget::Board,
     cli::Exit,
     config::{Config, Loaded, Output},
-    detect::RuleSettings,
+    detect::{eval::Rules, lang::ast::Diagnostic},
     events::{Sink, SinkOptions, Store},
     health::Health,
     http, logging,
     observer::{self, KernelSide, Observer, Outlets},
+    ruleset::RuleSet,
     sys,
 };
 
@@ -84,7 +86,7 @@ fn failed(error: impl Into<anyhow::Error>) -> Stop {
 fn start(loaded: Loaded) -> Result<(), Stop> {
     let log = logging::init(&loaded.config.log).map_err(failed)?;
     let config = loaded.config.clone();
-    let rules = rules(&config).map_err(|error| Stop::new(Exit::CONFIG, error))?;
+    let rules = rules_at_start(&config);
     let sink = Arc::new(Sink::open(&sink_options(&config)).map_err(failed)?);
     let store = Arc::new(store(&config));
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -102,7 +104,8 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
         .context("listen for signals")
         .map_err(failed)?;
     let listener = runtime.block_on(http::bind(&config.http.listen.to_string())).map_err(failed)?;
-    let kernel = kernel_side(&config)?;
+    let trail = Arc::new(audit::open(&loaded)?);
+    let kernel = kernel_side(&config).inspect_err(|stop| audit::close(&trail, &format!("{:#}", stop.error)))?;
 
     let heartbeat = Arc::new(AtomicU64::new(0));
     let reloads = Arc::new(Reloads::default());
@@ -118,6 +121,7 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
         outlets: Outlets {
             store: Arc::clone(&store),
             sink: Arc::clone(&sink),
+            trail: Arc::clone(&trail),
             board: Arc::clone(&board),
             heartbeat: Arc::clone(&heartbeat),
         },
@@ -134,7 +138,8 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
             .context("start the observing thread")
             .map_err(failed)?
     };
-    let api = Arc::new(Api::new(queries.clone(), Arc::clone(&store), Arc::clone(&heartbeat), reload, signals, board));
+    let api = Api::new(queries.clone(), Arc::clone(&store), Arc::clone(&heartbeat), reload, signals, board);
+    let api = Arc::new(api.with_trail(Arc::clone(&trail)));
     let state = http::State::new(api, http_options(&config)).map_err(failed)?;
     let reloader = Reloader {
         started: loaded.clone(),
@@ -143,6 +148,7 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
         state: state.clone(),
         queries,
         sink: Arc::clone(&sink),
+        trail: Arc::clone(&trail),
         reloads,
     };
     let result = runtime.block_on(serve(listener, told, state, reloader, heartbeat, stop));
@@ -153,6 +159,13 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
     if !sink.close(LAST_EVENTS) {
         warn!("some events could not be written any more; monitor_events_lost_total had counted them");
     }
+    audit::close(
+        &trail,
+        match (&observed, &result) {
+            (Ok(()), Ok(())) => "told to stop",
+            _ => "the daemon failed",
+        },
+    );
     debug!(milliseconds = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX), "stopped");
     observed.map_err(failed)?;
     result.map_err(failed)
@@ -169,7 +182,7 @@ fn prefer_http() {
 /// Everything that moves into the observing thread.
 struct Parts {
     config: Config,
-    rules: RuleSettings,
+    rules: Rules,
     kernel: Option<KernelSide>,
     reloads: Arc<Reloads>,
     outlets: Outlets,
@@ -188,7 +201,7 @@ impl Parts {
             }
             let health = Health::new(self.reloads, self.config.budget.measured());
             let config = Box::new(self.config);
-            let observer = Observer::new(config, &self.rules, self.kernel, health, self.outlets);
+            let observer = Observer::new(config, self.rules, self.kernel, health, self.outlets);
             observer.run(queries, stopping).await;
         });
         Ok(())
@@ -214,11 +227,33 @@ fn follow_kernel_log(kernel: &mut KernelSide) {
     }
 }
 
-fn rules(config: &Config) -> anyhow::Result<RuleSettings> {
-    RuleSettings::load(&config.rules.directory, &config.rules.disable).map_err(|errors| {
-        let lines: Vec<String> = errors.iter().map(|error| format!("\n  {error}")).collect();
-        anyhow::anyhow!("the rules have {} mistake(s):{}", errors.len(), lines.concat())
-    })
+/// The rules that the configuration names, compiled, with everything that is wrong or doubtful about them.
+fn rules(config: &Config) -> (Rules, Vec<Diagnostic>) {
+    let set = RuleSet::of_config(&config.rules);
+    let mut diagnostics = set.diagnostics;
+    let rules = Rules::new(set.rules, &mut diagnostics);
+    (rules, diagnostics)
+}
+
+/// At the start a rule with a mistake is left out, and all others watch: that is better than nobody watching.
+fn rules_at_start(config: &Config) -> Rules {
+    let (rules, diagnostics) = rules(config);
+    for diagnostic in &diagnostics {
+        if diagnostic.error {
+            error!("{diagnostic}");
+        } else {
+            debug!("{diagnostic}");
+        }
+    }
+    let wrong = diagnostics.iter().filter(|diagnostic| diagnostic.error).count();
+    if wrong > 0 {
+        error!(
+            mistakes = wrong,
+            rules = rules.list.len(),
+            "rules with mistakes are left out; `monitor rules check` shows them"
+        );
+    }
+    rules
 }
 
 fn sink_options(config: &Config) -> SinkOptions {
@@ -228,6 +263,7 @@ fn sink_options(config: &Config) -> SinkOptions {
             Output::File => crate::events::Output::File,
             Output::None => crate::events::Output::None,
         },
+        format: config.events.format,
         file: config.events.file.clone(),
         rotate_size: config.events.rotate_size,
         rotate_keep: config.events.rotate_keep,

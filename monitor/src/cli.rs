@@ -1,27 +1,33 @@
 //! The command line: reads it, carries out the small commands, and says which large one to run.
 
 mod arguments;
+mod audit;
 mod client;
 mod console;
 mod docs;
 mod events;
 mod exit;
 mod processes;
+mod replay;
+mod rules;
 #[cfg(test)]
 mod tests;
 mod text;
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Parser;
 use clap::error::ErrorKind;
 
+use crate::capture::{RecordOptions, ReplayOptions};
 use crate::config::{ConfigError, DEFAULT_FILE, Flag, Loaded, Sources, schema, show};
 use arguments::{Arguments, Command, ConfigCommand, Global};
 
 pub use console::Console;
 pub use exit::Exit;
+pub use replay::record;
 
 /// What remains to be done.
 #[derive(Debug)]
@@ -32,6 +38,15 @@ pub enum Action {
     Doctor {
         /// Print JSON.
         json: bool,
+        /// The configuration.
+        loaded: Box<Loaded>,
+    },
+    /// Record what the kernel tells.
+    Record {
+        /// The file.
+        file: PathBuf,
+        /// How.
+        options: RecordOptions,
         /// The configuration.
         loaded: Box<Loaded>,
     },
@@ -86,6 +101,14 @@ fn dispatch(command: Command, mut sources: Sources, console: &mut Console<'_>) -
             let address = client::address(options.daemon.addr.clone(), sources)?;
             Action::Done(processes::run(&options, &address, console))
         }
+        Command::Record { file, seconds, max_size, rules } => {
+            let rules = ReplayOptions { rules, disable: Vec::new() };
+            let options = RecordOptions { time: Duration::from_secs(seconds), most_bytes: max_size << 20, rules };
+            Action::Record { file, options, loaded: Box::new(Loaded::load(sources)?) }
+        }
+        Command::Replay { file, rules, format } => Action::Done(replay::run(&file, rules, &format, console)),
+        Command::Rules { command } => Action::Done(rules::run(command, sources, console)?),
+        Command::Audit { command } => Action::Done(audit::run(command, sources, console)?),
         Command::Docs { page } => Action::Done(print(console, &docs::page(&page))),
         Command::Version => Action::Done(print(console, &format!("{}\n", version()))),
     })

@@ -1,8 +1,10 @@
 //! The daemon as a library, so that its parts can be tested.
 
 pub mod app;
+pub mod audit;
 pub mod bpf;
 pub mod budget;
+pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod detect;
@@ -14,6 +16,8 @@ pub mod logging;
 pub mod metrics;
 pub mod observer;
 pub mod processes;
+pub mod respond;
+pub mod ruleset;
 pub mod signals;
 pub mod slots;
 pub mod sys;

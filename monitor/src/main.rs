@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     let exit = match cli::start(std::env::args_os(), std::env::vars_os().collect(), &mut console) {
         Action::Done(exit) => exit,
         Action::Run(loaded) => return app::run(*loaded),
+        Action::Record { file, options, loaded } => cli::record(&file, &options, &loaded, &mut console),
         Action::Doctor { json, loaded } => return doctor::run(json, &loaded.config, &mut console),
     };
     exit.into()

@@ -90,6 +90,7 @@ fn a_terminating_signal_during_the_start_leaves_nothing() {
     let mut child = Command::new(binary())
         .args(["run", "--listen", "127.0.0.1:0"])
         .env_clear()
+        .env("MONITOR_AUDIT_ENABLED", "false")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

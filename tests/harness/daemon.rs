@@ -89,7 +89,9 @@ impl Daemon {
             .stderr(create("stderr"))
             // Settings of whoever runs the tests must not matter.
             .env_clear()
-            .env("PATH", env::var_os("PATH").unwrap_or_default());
+            .env("PATH", env::var_os("PATH").unwrap_or_default())
+            // Its audit trail is its own, too.
+            .env("MONITOR_AUDIT_DIRECTORY", file("audit"));
         set(&mut command);
         let mut process = Guard::spawn(&mut command);
         let log = file("stderr");
@@ -269,7 +271,15 @@ impl Daemon {
     /// # Panics
     /// As [`Self::events`].
     pub fn events_of(&self, pid: u32) -> Vec<Value> {
-        self.events("limit=10000").into_iter().filter(|event| event["process"]["pid"] == pid).collect()
+        let (mut after, mut found) = (0, Vec::new());
+        // A page ends before it is too long.
+        loop {
+            let page = self.json(&format!("/api/v1/events?limit=10000&after={after}"));
+            let events = page["events"].as_array().cloned().unwrap_or_default();
+            let Some(last) = events.last().and_then(|event| event["seq"].as_u64()) else { return found };
+            after = last;
+            found.extend(events.into_iter().filter(|event| event["process"]["pid"] == pid));
+        }
     }
 
     /// Sends a signal.

@@ -300,7 +300,7 @@ fn disturb(daemon: &Daemon, over: &AtomicBool) {
 
 /// A page of metrics, with what the kernel had at the same moment.
 struct Moment {
-    numbered: [u64; 2],
+    numbered: [u64; Ring::ALL.len()],
     kernel: Vec<u64>,
     metrics: Samples,
 }
@@ -327,7 +327,7 @@ impl Moment {
 /// Takes the metrics of all of them while nobody on the machine is born, executes or ends.
 fn moment(daemons: &[&Daemon]) -> Vec<Moment> {
     let tables: Vec<Tables> = daemons.iter().map(|daemon| Tables::of(daemon.pid())).collect();
-    let look = || -> Vec<([u64; 2], Vec<u64>)> {
+    let look = || -> Vec<([u64; Ring::ALL.len()], Vec<u64>)> {
         let lost = |tables: &Tables| Loss::ALL.iter().map(|loss| tables.lost(*loss)).collect();
         tables.iter().map(|tables| (Ring::ALL.map(|ring| tables.numbered(ring)), lost(tables))).collect()
     };
@@ -366,8 +366,9 @@ fn even_with_the_kernel(moment: &Moment) {
     for ring in Ring::ALL {
         let of_ring = |name| metrics.find(name, &[("ring", ring.name())]).expect("every ring has it");
         let lost = match ring {
-            Ring::Security => moment.lost(Loss::ExecRing),
+            Ring::Security => moment.lost(Loss::ExecRing) + moment.lost(Loss::ActivityRing),
             Ring::Telemetry => moment.lost(Loss::ForkRing) + moment.lost(Loss::ExitRing),
+            Ring::Bulk => moment.lost(Loss::ActivityBulkRing),
         };
         let received = of_ring("monitor_ring_records_total");
         assert_eq!(received + lost as f64, moment.numbered[ring as usize] as f64, "{} ring: numbered", ring.name());

@@ -11,6 +11,7 @@
 //! | [`held`] | programs, maps and links that a process has in the kernel |
 //! | [`Tables`] | what is in those maps, read from the kernel itself |
 //! | [`Samples`] | a parsed page of metrics |
+//! | [`Told`] | an activity that the daemon was told of |
 //! | [`flood`] | storms of everything, with an account that has to come out even |
 //! | [`expected`] | what the running kernel must be able to do |
 //! | [`until`] | tries again until it holds, or tells why it does not |
@@ -31,6 +32,7 @@ mod http;
 mod kernel;
 mod samples;
 mod tables;
+mod told;
 mod workload;
 
 pub use daemon::{Daemon, Shared, binary, shared};
@@ -42,4 +44,5 @@ pub use http::{Response, get, request};
 pub use kernel::{Held, held, orphans};
 pub use samples::{Sample, Samples};
 pub use tables::Tables;
+pub use told::Told;
 pub use workload::{Ended, Workload, copy, directory, everywhere, program, unique};

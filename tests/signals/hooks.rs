@@ -22,6 +22,7 @@ fn a_missing_hook_costs_its_signal_and_no_other() {
         .collect();
     states.sort_by_key(|(signal, ..)| *signal);
     let wanted = [
+        ("activity", "full", 1.0),
         ("block_io", "off", 0.0),
         ("exec", "full", 1.0),
         ("host", "full", 1.0),

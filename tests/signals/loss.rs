@@ -67,7 +67,7 @@ fn a_storm_that_the_daemon_sleeps_through_is_received_or_counted() {
     assert_eq!(metrics.find("monitor_lost_total", &[("signal", "exec"), ("cause", "ring_full")]), Some(0.0));
     assert_eq!(metrics.find("monitor_ring_missing_total", &[("ring", "security")]), Some(0.0));
     let events = daemon.events_of(child.id());
-    assert_eq!(events.iter().map(|event| &event["rule"]).collect::<Vec<_>>(), ["exec_devshm"]);
+    assert!(events.iter().any(|event| event["rule"] == "exec_devshm"), "{events:?}");
     // And whoever reads events is told that something is missing.
     let told =
         until(DEADLINE, || daemon.events("rule=event_loss").into_iter().next().ok_or("no event tells of the loss"));
@@ -77,7 +77,7 @@ fn a_storm_that_the_daemon_sleeps_through_is_received_or_counted() {
 
 #[test]
 fn a_storm_of_execs_that_the_daemon_sleeps_through_is_received_in_full() {
-    // With an environment of 400 bytes a record is about 1 KiB, depending on where the build is: there is room for 8,192.
+    // With an environment of 400 bytes a record is about 1 KiB, depending on where the build is: there is room for 7,000.
     // Much of it is left for those who execute something else meanwhile; one call of a compiler may take 68 KiB. Where the
     // processor is emulated an exec takes a hundred times as long: fewer, and a smaller ring.
     let emulated = slowness() > 1;

@@ -7,6 +7,11 @@
     reason = "a test fails by a panic, in its helpers too"
 )]
 
+mod activity;
+mod activity_calls;
+mod activity_changes;
+mod activity_files;
+mod activity_flood;
 mod block_io;
 mod hooks;
 mod loss;

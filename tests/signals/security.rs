@@ -53,8 +53,14 @@ fn events_after(daemon: &Daemon, workload: Workload) -> Vec<Value> {
     daemon.events_of(pid).into_iter().filter(|event| event["process"]["exe"] != own.as_str()).collect()
 }
 
+/// The rules that found something, but for those that mind what these tests are: a program with connections has just
+/// written another one, which runs, with the library path that cargo gives.
 fn rules(events: &[Value]) -> Vec<&str> {
-    events.iter().map(|event| event["rule"].as_str().unwrap()).collect()
+    events
+        .iter()
+        .map(|event| event["rule"].as_str().unwrap())
+        .filter(|rule| !["drop_and_exec", "ld_preload_env"].contains(rule))
+        .collect()
 }
 
 /// The one event of this rule.
@@ -72,13 +78,16 @@ fn a_program_in_shared_memory_gives_one_event_within_a_second() {
     let path = copy_of(TRUE, directory.path(), "x");
     let begin = Instant::now();
     let mut child = start(Command::new(&path).args(["one", "two words"]).current_dir("/usr"));
-    let first = until(Duration::from_secs(5), || daemon.events_of(child.id()).into_iter().next().ok_or("no event"));
+    let first = until(Duration::from_secs(5), || {
+        let devshm = |event: &Value| event["rule"] == "exec_devshm";
+        daemon.events_of(child.id()).into_iter().find(devshm).ok_or("no event")
+    });
     assert!(begin.elapsed() < patience(Duration::from_secs(1)), "{:?}", begin.elapsed());
     child.wait().unwrap();
     daemon.ended(child.id());
     let events = daemon.events_of(child.id());
     assert_eq!(rules(&events), ["exec_devshm"]);
-    let event = &events[0];
+    let event = only(&events, "exec_devshm");
     assert_eq!(*event, first, "an event does not change");
     let process = &event["process"];
     let path = path.to_str().unwrap();
@@ -149,15 +158,16 @@ fn a_program_or_a_script_in_a_temporary_directory() {
     let program = copy_of(TRUE, directory.path(), "program");
     let events = events_of(&daemon, &mut Command::new(&program));
     assert_eq!(rules(&events), ["exec_tmp"]);
-    assert_eq!((&events[0]["process"]["exe"], &events[0]["process"]["script"]), (&json!(program), &json!(false)));
+    let process = &only(&events, "exec_tmp")["process"];
+    assert_eq!((&process["exe"], &process["script"]), (&json!(program), &json!(false)));
 
     let script = directory.path().join("script");
     fs::write(&script, "#!/bin/sh\nexit 0\n").unwrap();
     fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
     // By a name that is relative: it is the file that matters.
     let events = events_of(&daemon, Command::new("./script").current_dir(directory.path()));
-    assert_eq!(rules(&events), ["exec_tmp"]);
-    let process = &events[0]["process"];
+    assert_eq!(rules(&events), ["exec_tmp_script"]);
+    let process = &only(&events, "exec_tmp_script")["process"];
     assert_eq!((&process["script"], &process["filename"]), (&json!(true), &json!("./script")));
     assert_eq!(process["exe"], json!(fs::canonicalize("/bin/sh").unwrap()));
 }
@@ -169,7 +179,7 @@ fn a_hidden_program() {
     let program = copy_of(TRUE, directory.path(), ".hidden");
     let events = events_of(&daemon, &mut Command::new(&program));
     let event = only(&events, "exec_hidden");
-    assert_eq!((&event["evidence"]["why"], &event["process"]["exe"]), (&json!("name"), &json!(program)));
+    assert_eq!(event["process"]["exe"], json!(program));
 }
 
 #[test]
@@ -177,16 +187,21 @@ fn a_shell_that_talks_to_the_network() {
     let daemon = shared();
     let copies = directory();
     let copy = copy_of("/bin/sh", copies.path(), "tool");
-    let shells =
-        [("127.0.0.1", "/bin/sh", "critical"), ("::1", "/bin/sh", "critical"), ("::1", copy.to_str().unwrap(), "high")];
-    for (address, shell, severity) in shells {
+    let (shell, tool) = ("revshell_stdio_socket", "revshell_stdio_socket_tool");
+    let shells = [
+        ("127.0.0.1", "/bin/sh", shell, "critical"),
+        ("::1", "/bin/sh", shell, "critical"),
+        ("::1", copy.to_str().unwrap(), tool, "high"),
+    ];
+    for (address, shell, rule, severity) in shells {
         let mut server = Workload::spawn(&["listen", address, "+", "accept", "+", "wait"]);
         let peer = server.line();
         let client = Workload::spawn(&["connect", &peer, "+", "shell", shell, "-c", "exit 0"]);
         let events = events_after(&daemon, client);
-        let event = only(&events, "revshell_stdio_socket");
-        assert_eq!((&event["severity"], &event["evidence"]["peer"]), (&json!(severity), &json!(peer)), "{shell}");
-        assert_eq!(event["evidence"]["fds"], json!([0, 1, 2]));
+        let event = only(&events, rule);
+        assert_eq!(event["severity"], json!(severity), "{shell}");
+        let port = peer.rsplit_once(':').unwrap().1;
+        assert!(event["output"].as_str().unwrap().contains(port), "{event}");
         assert_eq!(event["process"]["argv"], json!([shell, "-c", "exit 0"]));
         server.finish();
     }
@@ -197,7 +212,7 @@ fn a_program_that_calls_itself_a_kernel_thread() {
     let daemon = shared();
     let events = events_of(&daemon, Command::new(TRUE).arg0("[kworker/0:1]"));
     assert_eq!(rules(&events), ["kthread_masquerade"]);
-    assert_eq!(events[0]["evidence"], json!({ "name": "[kworker/0:1]", "in": "argv0" }));
+    assert_eq!(events[0]["evidence"]["proc.exe"], "[kworker/0:1]");
     assert_eq!(events[0]["process"]["argv"], json!(["[kworker/0:1]"]));
 }
 
@@ -219,9 +234,8 @@ fn a_program_that_gains_privileges() {
     fs::set_permissions(&program, Permissions::from_mode(0o4755)).unwrap();
     let events = events_of(&daemon, &mut as_nobody);
     let event = only(&events, "setuid_exec");
-    let evidence = &event["evidence"];
-    assert_eq!((&event["severity"], &evidence["how"]), (&json!("high"), &json!("set-user-id")));
-    assert_eq!((&evidence["uid"], &evidence["euid"], &evidence["mode"]), (&json!(65534), &json!(0), &json!("4755")));
+    assert_eq!(event["severity"], "high");
+    assert_eq!(event["process"]["file"]["mode"], "104755");
     assert_eq!((&event["process"]["uid"], &event["process"]["euid"]), (&json!(65534), &json!(0)));
 }
 
@@ -229,9 +243,10 @@ fn a_program_that_gains_privileges() {
 fn long_arguments_are_cut_and_say_so() {
     let daemon = shared();
     let directory = directory_in("/dev/shm");
-    let path = copy_of(TRUE, directory.path(), "x");
     // 32 KiB are kept.
     for (pieces, truncated) in [(3, false), (4, true)] {
+        // The same program again would be the same finding.
+        let path = copy_of(TRUE, directory.path(), &format!("x{pieces}"));
         let arguments: Vec<String> = (0..pieces).map(|number| number.to_string().repeat(10_000)).collect();
         let events = events_of(&daemon, Command::new(&path).args(&arguments));
         let process = &only(&events, "exec_devshm")["process"];
@@ -251,9 +266,10 @@ fn long_arguments_are_cut_and_say_so() {
 fn variables_that_change_what_a_program_is_are_told() {
     let daemon = shared();
     let directory = directory_in("/dev/shm");
-    let path = copy_of(TRUE, directory.path(), "x");
     // Records have one form for 16 KiB of environment, and another for more.
     for padding in [5, 15_000, 16 << 10, 31_000] {
+        // The same program again would be the same finding.
+        let path = copy_of(TRUE, directory.path(), &format!("x{padding}"));
         let mut command = Command::new(&path);
         // Variables are handed over in the order of their names: the one that is looked for is behind the others.
         command.env_clear().env("A", "a".repeat(padding)).env("HARMLESS", "value").stderr(Stdio::null());

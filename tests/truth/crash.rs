@@ -177,7 +177,8 @@ impl Crashes {
         fs::write(&file, &self.config).unwrap();
         let mut command = Command::new(binary());
         command.args(["run", "--listen", &self.address.to_string(), "--config"]).arg(&file);
-        command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.env_clear().env("MONITOR_AUDIT_DIRECTORY", directory.join("audit"));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut guard = Guard::spawn(&mut command);
         let most = u64::try_from(self.start.as_micros()).unwrap() * 5 / 4;
         thread::sleep(Duration::from_micros(self.random.below(most)));

@@ -7,6 +7,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a step that cannot do its work must not look as if it had")]
 
+mod asks;
 mod busy;
 mod calls;
 mod disk;
@@ -44,6 +45,7 @@ fn main() {
             || life::step(name, words)
             || net::step(name, words, &mut state.net)
             || disk::step(name, words, &mut state.disk)
+            || asks::step(name, words)
             || busy::step(name, words)
             || storm::step(name, words))
         {

@@ -7,7 +7,8 @@ use anyhow::{Context as _, Result, bail};
 use crate::{daemon, project::Project, toolchain::output};
 
 /// A document, and the arguments with which the daemon prints it.
-const DOCUMENTS: &[(&str, &[&str])] = &[("monitor/docs/METRICS.md", &["docs", "metrics"])];
+const DOCUMENTS: &[(&str, &[&str])] =
+    &[("monitor/docs/ACTIVITIES.md", &["docs", "activities"]), ("monitor/docs/METRICS.md", &["docs", "metrics"])];
 
 /// Writes all documents anew.
 pub(crate) fn write(project: &Project) -> Result<()> {

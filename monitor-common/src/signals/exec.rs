@@ -6,6 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::{
     limits::{ARGS, ENVIRONMENT, NAME, PATH},
     record::{Header, ProcessKey},
+    signals::activity::Writer,
 };
 
 /// Room for the two paths and the name passed to execve, a power of two.
@@ -25,7 +26,7 @@ const _: () = assert!(2 * PATH_ROOM + PATH <= NAMES);
 pub enum FdKind {
     /// Not open.
     Closed = 0,
-    /// A file, a directory, a device that is no terminal, …
+    /// A directory, a block device, an object of the kernel's own (epoll, a timer), …
     Other = 1,
     /// A pipe.
     Pipe = 2,
@@ -35,12 +36,16 @@ pub enum FdKind {
     Inet = 4,
     /// A character device; terminals are.
     Character = 5,
+    /// A regular file.
+    File = 6,
 }
 
 /// One of the three standard descriptors.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Stdio {
+    /// Inode number: of a pipe the `N` of `pipe:[N]`, of a socket that of `socket:[N]`.
+    pub inode: u64,
     /// A [`FdKind`]'s number.
     pub kind: u32,
     /// Address family of a socket.
@@ -55,6 +60,14 @@ pub struct Stdio {
     pub device: u32,
     /// Peer's address: 16 bytes for IPv6, the first 4 for IPv4.
     pub peer: [u8; 16],
+    /// Own address, in the same way.
+    pub local: [u8; 16],
+    /// Type of a socket: `SOCK_STREAM` (1), `SOCK_DGRAM` (2), …
+    pub socket_type: u16,
+    /// Protocol of an internet socket (`IPPROTO_TCP`, …).
+    pub protocol: u16,
+    /// Of a connected Unix socket the process that was at the other end when it was connected (`SO_PEERCRED`); 0: none.
+    pub peer_pid: u32,
 }
 
 /// A program replaced another: everything of fixed size. What follows it is, in this order: the components of the path of
@@ -73,16 +86,26 @@ pub struct ExecHead {
     pub parent: ProcessKey,
     /// Inode number of the program's file.
     pub inode: u64,
+    /// When its contents were last changed, nanoseconds since 1970.
+    pub modified_ns: u64,
+    /// When its inode was last changed, nanoseconds since 1970.
+    pub changed_ns: u64,
     /// `super_block.s_magic` of its file system.
     pub magic: u64,
     /// cgroup id on the v2 hierarchy.
     pub cgroup_id: u64,
+    /// Who last opened it for writing.
+    pub writer: Writer,
     /// Address of `css_set`: tasks with the same one are in the same cgroups of every hierarchy.
     pub cgroup_set: u64,
+    /// `cred.cap_effective`, after the exec.
+    pub cap_effective: u64,
     /// Real user id.
     pub uid: u32,
     /// Effective user id, after the exec.
     pub euid: u32,
+    /// Saved user id, after the exec.
+    pub suid: u32,
     /// Real group id.
     pub gid: u32,
     /// Effective group id, after the exec.
@@ -97,6 +120,12 @@ pub struct ExecHead {
     pub owner: u32,
     /// Device of the file system (`super_block.s_dev`).
     pub device: u32,
+    /// 1 when it lies on overlayfs in the layer that is written to.
+    pub upper_layer: u32,
+    /// Session id, as the first pid namespace numbers it.
+    pub session: u32,
+    /// Process group id, in the same way.
+    pub process_group: u32,
     /// `linux_binprm.per_clear`: not 0 when the exec gained privileges.
     pub per_clear: u32,
     /// 1 when the file named is a script that another program interprets.

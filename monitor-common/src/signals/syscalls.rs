@@ -78,6 +78,8 @@ pub const CALL_NO_ERRNO: u8 = 0x10;
 pub const CALL_FORKS: u8 = 0x20;
 /// In a call table entry: a success is a new connection's descriptor (`accept`, `accept4`).
 pub const CALL_ACCEPTS: u8 = 0x40;
+/// In a call table entry: rules may want to know of it ([`crate::signals::activity::Entry`]).
+pub const CALL_ACTIVITY: u8 = 0x80;
 
 /// Bit that marks a call of the x32 convention (64-bit registers, 32-bit pointers), which shares the native numbers.
 const X32: u64 = 0x4000_0000;

@@ -2,6 +2,7 @@
 
 pub(crate) mod file;
 pub(crate) mod path;
+pub(crate) mod pid;
 pub(crate) mod read;
 pub(crate) mod socket;
 pub(crate) mod task;

@@ -14,14 +14,19 @@ impl Object {
     pub(crate) const NONE: Self = Self(0);
 
     /// The field at `offset`, or all zeroes when the kernel has no such field or the address cannot be read. Checked at
-    /// run time by the kernel: a wrong address is harmless.
+    /// run time by the kernel: a wrong address is harmless, and so is none. Asking for none here would make the verifier
+    /// follow both answers through all that comes after, for each object anew.
     #[inline(always)]
     pub(crate) fn field<T: Copy>(self, offset: u64) -> T {
         let mut value = MaybeUninit::<T>::zeroed();
-        if self.0 != 0 && offset != MISSING {
+        if offset != MISSING {
             // SAFETY: the destination is a local of the size given; the helper checks the source.
             unsafe {
-                bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, (self.0 + offset) as *const _)
+                bpf_probe_read_kernel(
+                    value.as_mut_ptr().cast(),
+                    size_of::<T>() as u32,
+                    self.0.wrapping_add(offset) as *const _,
+                )
             };
         }
         // SAFETY: `T` is a plain integer or an array of them in every use; zero is a value of those.
@@ -60,16 +65,22 @@ impl Object {
         Self(unsafe { self.load(offset) })
     }
 
+    /// Element `index` of an array of objects of `size` bytes that begins here.
+    #[inline(always)]
+    pub(crate) fn element(self, index: u64, size: u64) -> Self {
+        if size == MISSING { Self::NONE } else { Self(self.0.wrapping_add(index * size)) }
+    }
+
     /// The object embedded at `offset`.
     #[inline(always)]
     pub(crate) fn embedded(self, offset: u64) -> Self {
-        if self.0 == 0 || offset == MISSING { Self::NONE } else { Self(self.0 + offset) }
+        if offset == MISSING { Self::NONE } else { Self(self.0.wrapping_add(offset)) }
     }
 
     /// The object that has this one embedded at `offset` (`container_of`).
     #[inline(always)]
     pub(crate) fn container(self, offset: u64) -> Self {
-        if self.0 == 0 || offset == MISSING { Self::NONE } else { Self(self.0 - offset) }
+        if offset == MISSING { Self::NONE } else { Self(self.0.wrapping_sub(offset)) }
     }
 }
 

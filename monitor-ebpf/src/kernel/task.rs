@@ -11,6 +11,10 @@ const PF_KTHREAD: u32 = 0x0020_0000;
 /// `PF_EXITING`: on its way out.
 const PF_EXITING: u32 = 0x4;
 
+/// `PIDTYPE_PGID` and `PIDTYPE_SID` (`enum pid_type`, include/linux/pid_types.h).
+const PROCESS_GROUP: u64 = 2;
+const SESSION: u64 = 3;
+
 /// The task that runs.
 #[inline(always)]
 pub(crate) fn current() -> Object {
@@ -53,4 +57,28 @@ pub(crate) fn comm(task: Object) -> [u8; 16] {
 pub(crate) fn process(task: Object) -> ProcessKey {
     let leader = task.pointer(offset!(task_group_leader));
     ProcessKey { start_ns: leader.field(offset!(task_start_boottime)), tgid: tgid(task), reserved: 0 }
+}
+
+/// Session id, as the first pid namespace numbers it.
+#[inline(always)]
+pub(crate) fn session(task: Object) -> u32 {
+    shared_id(task, SESSION)
+}
+
+/// Process group id, in the same way.
+#[inline(always)]
+pub(crate) fn process_group(task: Object) -> u32 {
+    shared_id(task, PROCESS_GROUP)
+}
+
+/// An id that is kept for all threads together.
+#[inline(always)]
+fn shared_id(task: Object, kind: u64) -> u32 {
+    first_number(task.pointer(offset!(task_signal)).embedded(offset!(signal_pids)).pointer(kind * 8))
+}
+
+/// The number of a `struct pid` in the first pid namespace.
+#[inline(always)]
+pub(crate) fn first_number(pid: Object) -> u32 {
+    pid.embedded(offset!(pid_numbers)).field(offset!(upid_nr))
 }

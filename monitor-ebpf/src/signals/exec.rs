@@ -18,10 +18,13 @@ use monitor_common::{
     loss::Loss,
     offsets::MISSING,
     record::{Kind, ProcessKey, Ring},
-    signals::exec::{ExecHead, ExecLong, NAMES, PATH_ROOM, SHORT_ARGS, SHORT_ENVIRONMENT},
+    signals::{
+        activity::FileKey,
+        exec::{ExecHead, ExecLong, NAMES, PATH_ROOM, SHORT_ARGS, SHORT_ENVIRONMENT},
+    },
 };
 
-use super::syscalls;
+use super::{activity, syscalls};
 use crate::{
     emit,
     kernel::{
@@ -178,11 +181,15 @@ unsafe fn who(head: *mut ExecHead, task: Object) {
         (*head).cgroup_set = groups.0;
         (*head).uid = cred.load(offset!(cred_uid));
         (*head).euid = cred.load(offset!(cred_euid));
+        (*head).suid = cred.load(offset!(cred_suid));
+        (*head).cap_effective = cred.load(offset!(cred_cap_effective));
         (*head).gid = cred.load(offset!(cred_gid));
         (*head).egid = cred.load(offset!(cred_egid));
         // A kernel without audit does not know who logged in.
         (*head).loginuid = if offset!(task_loginuid) == MISSING { u32::MAX } else { task.load(offset!(task_loginuid)) };
         (*head).comm = task::comm(task);
+        (*head).session = task::session(task);
+        (*head).process_group = task::process_group(task);
         (*head).tty = task.follow(offset!(task_signal)).follow(offset!(signal_tty)).field(offset!(tty_name));
         let [input, output, error] = file::standard(task);
         (*head).stdio[0] = file::describe(input);
@@ -216,8 +223,14 @@ unsafe fn what(head: *mut ExecHead, bprm: Object) {
         (*head).mode = u32::from(inode.load::<u16>(offset!(inode_mode)));
         (*head).links = inode.load(offset!(inode_nlink));
         (*head).owner = inode.load(offset!(inode_uid));
-        (*head).magic = superblock.load(offset!(sb_magic));
+        (*head).modified_ns = file::modified_ns(inode);
+        (*head).changed_ns = file::changed_ns(inode);
+        let magic: u64 = superblock.load(offset!(sb_magic));
+        (*head).magic = magic;
+        (*head).upper_layer = u32::from(magic == file::OVERLAY && file::is_upper_layer(inode));
         (*head).device = superblock.load(offset!(sb_dev));
+        let (inode_number, device) = ((*head).inode, (*head).device);
+        (*head).writer = activity::written(FileKey { inode: inode_number, device, reserved: 0 });
         (*head).per_clear = bprm.load(offset!(bprm_per_clear));
         let (name, interpreter): (u64, u64) = (bprm.load(offset!(bprm_filename)), bprm.load(offset!(bprm_interp)));
         (*head).script = u32::from(name != interpreter);

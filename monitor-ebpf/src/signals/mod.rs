@@ -1,5 +1,6 @@
 //! One module a signal.
 
+mod activity;
 mod block_io;
 mod exec;
 pub(crate) mod pace;

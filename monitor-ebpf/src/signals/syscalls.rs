@@ -22,16 +22,16 @@ use aya_ebpf::{
 };
 use monitor_common::{
     histogram::{LATENCY_BUCKETS, latency_bucket},
-    knobs::{SIGNAL_SYSCALLS, SIGNAL_TCP},
+    knobs::{SIGNAL_ACTIVITY, SIGNAL_SYSCALLS, SIGNAL_TCP},
     limits::{self, SLOT_IGNORED, SLOT_OTHER},
     loss::Loss,
     signals::syscalls::{
-        CALL_ACCEPTS, CALL_BITS, CALL_FAMILY, CALL_FORKS, CALL_NO_ERRNO, ENTERED_SKIPPED, ErrorKey, Family,
-        FamilyStats, SyscallStats, call_index,
+        CALL_ACCEPTS, CALL_ACTIVITY, CALL_BITS, CALL_FAMILY, CALL_FORKS, CALL_NO_ERRNO, ENTERED_SKIPPED, ErrorKey,
+        Family, FamilyStats, SyscallStats, call_index,
     },
 };
 
-use super::{pace, tcp};
+use super::{activity, pace, tcp};
 use crate::{
     atomic,
     emit::lost,
@@ -163,14 +163,31 @@ fn sys_enter_adaptive(ctx: BtfTracePointContext) -> i32 {
 /// `sys_exit(struct pt_regs *regs, long ret)`
 #[btf_tracepoint(function = "sys_exit")]
 fn sys_exit(ctx: BtfTracePointContext) -> i32 {
-    let result: i64 = ctx.arg(1);
-    if knob!(signals) & SIGNAL_SYSCALLS == 0 {
-        only_accept(ctx.arg(0), result);
-        return 0;
+    let ended = if knob!(signals) & SIGNAL_SYSCALLS == 0 { uncounted(&ctx) } else { counted(&ctx) };
+    if knob!(signals) & SIGNAL_ACTIVITY != 0 && ended.flags & CALL_ACTIVITY != 0 {
+        activity::dispatch(&ctx, ended.call);
     }
+    0
+}
+
+/// A call that has ended, and what the call table says of it; all zero when nobody wants to know more of it.
+#[derive(Clone, Copy)]
+struct Ended {
+    call: u32,
+    flags: u8,
+}
+
+impl Ended {
+    const IGNORED: Self = Self { call: 0, flags: 0 };
+}
+
+/// Counts the call that ends.
+#[inline(always)]
+fn counted(ctx: &BtfTracePointContext) -> Ended {
+    let result: i64 = ctx.arg(1);
     let caller = Caller::new();
     let tid = caller.tid();
-    let Some(entry) = slots::thread(tid) else { return 0 };
+    let Some(entry) = slots::thread(tid) else { return Ended::IGNORED };
     // SAFETY: a map value; an entry that carries this thread's id is written by this thread only.
     unsafe {
         let (slot, call, entered) = (u32::from((*entry).slot), u32::from((*entry).call), (*entry).entered_ns);
@@ -185,16 +202,19 @@ fn sys_exit(ctx: BtfTracePointContext) -> i32 {
                 }
             }
             finish(slot, flags, result);
+            Ended { call, flags }
         } else if (*entry).tid != tid || slot == SLOT_OTHER {
             let regs: u64 = ctx.arg(0);
-            unentered(regs, result);
+            let both = unentered(regs, result);
+            Ended { call: both >> 8, flags: both as u8 }
         } else if slot != u32::from(SLOT_IGNORED) {
             // No program on sys_enter, or a call that is older than it.
             let number = read::direct::<u32>(ctx.arg(0), offset!(regs_orig_ax));
-            returned(slot, number, caller.is_compat(), result);
+            returned(slot, number, caller.is_compat(), result)
+        } else {
+            Ended::IGNORED
         }
     }
-    0
 }
 
 /// Counts a call that took `duration` nanoseconds and stands for `others` besides itself.
@@ -219,45 +239,57 @@ unsafe fn timed(family: *mut FamilyStats, duration: u64, others: u32) {
 
 /// What is left to do when system calls are not counted.
 #[inline(always)]
-fn only_accept(regs: u64, result: i64) {
-    if result < 0 {
-        return;
+fn uncounted(ctx: &BtfTracePointContext) -> Ended {
+    let (regs, result): (u64, i64) = (ctx.arg(0), ctx.arg(1));
+    if result < 0 && knob!(signals) & SIGNAL_ACTIVITY == 0 {
+        return Ended::IGNORED;
     }
     let number = read::Object(regs).field::<u32>(offset!(regs_orig_ax));
-    if call_flags(call_index(u64::from(number), Caller::new().is_compat())) & CALL_ACCEPTS == 0 {
-        return;
-    }
-    if let Some(owner) = slots::current() {
+    let call = call_index(u64::from(number), Caller::new().is_compat());
+    let flags = call_flags(call);
+    if flags & CALL_ACCEPTS != 0
+        && result >= 0
+        && let Some(owner) = slots::current()
+    {
         tcp::accepted(owner, result as u32);
+    }
+    // Here the thread table does not tell the daemon's own calls.
+    if flags & CALL_ACTIVITY != 0 && bpf_get_current_pid_tgid() >> 32 != knob!(self_tgid) {
+        Ended { call, flags }
+    } else {
+        Ended::IGNORED
     }
 }
 
-/// A call of a thread that has no slot yet, or whose entry was pushed out.
+/// A call of a thread that has no slot yet, or whose entry was pushed out. Returns an [`Ended`]: the flags in the lowest
+/// byte, the call above.
 #[inline(never)]
-fn unentered(regs: u64, result: i64) {
+fn unentered(regs: u64, result: i64) -> u32 {
     let caller = Caller::new();
     let tid = caller.tid();
     let number = read::Object(regs).field::<u32>(offset!(regs_orig_ax));
-    let Some(entry) = slots::thread(tid) else { return };
+    let Some(entry) = slots::thread(tid) else { return 0 };
     // SAFETY: a map value, and `tid` is the running thread.
     let slot = unsafe { slots::adopt(entry, tid) };
-    if slot != SLOT_IGNORED {
-        returned(u32::from(slot), number, caller.is_compat(), result);
+    if slot == SLOT_IGNORED {
+        return 0;
     }
+    let ended = returned(u32::from(slot), number, caller.is_compat(), result);
+    ended.call << 8 | u32::from(ended.flags)
 }
 
 /// Counts a call whose beginning was not seen: without a duration.
 #[inline(always)]
-fn returned(slot: u32, number: u32, compat: bool, result: i64) {
-    let flags = if number == NO_CALL {
-        Family::Process as u8 | CALL_NO_ERRNO
-    } else {
-        call_flags(call_index(u64::from(number), compat))
-    };
+fn returned(slot: u32, number: u32, compat: bool, result: i64) -> Ended {
+    let call = call_index(u64::from(number), compat);
+    let flags = if number == NO_CALL { Family::Process as u8 | CALL_NO_ERRNO } else { call_flags(call) };
     // A child comes out of a call that it did not go into.
     if flags & CALL_FORKS == 0 || result != 0 {
         untimed(slot, flags);
         finish(slot, flags, result);
+        Ended { call, flags }
+    } else {
+        Ended::IGNORED
     }
 }
 

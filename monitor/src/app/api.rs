@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::service;
 use crate::{
+    audit::{Head, Trail},
     bpf::loader,
     budget::{Board, Step},
     cli,
@@ -34,6 +35,7 @@ pub(super) struct Api {
     reload: mpsc::Sender<ReloadRequest>,
     signals: Vec<SignalStatus>,
     board: Arc<Board>,
+    trail: Arc<Trail>,
     since: Instant,
 }
 
@@ -46,7 +48,12 @@ impl Api {
         signals: Vec<SignalStatus>,
         board: Arc<Board>,
     ) -> Self {
-        Self { queries, store, heartbeat, reload, signals, board, since: Instant::now() }
+        Self { queries, store, heartbeat, reload, signals, board, trail: Arc::default(), since: Instant::now() }
+    }
+
+    /// With this audit trail.
+    pub(super) fn with_trail(self, trail: Arc<Trail>) -> Self {
+        Self { trail, ..self }
     }
 }
 
@@ -99,6 +106,10 @@ impl Backend for Api {
             return Err("the pipeline is starting".to_owned());
         }
         if service::alive(&self.heartbeat) { Ok(()) } else { Err("the pipeline hangs".to_owned()) }
+    }
+
+    fn audit_head(&self) -> Option<Head> {
+        self.trail.is_on().then(|| self.trail.head())
     }
 
     fn events(&self) -> &Store {

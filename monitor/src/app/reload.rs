@@ -7,11 +7,19 @@ use std::sync::{
 };
 
 use jiff::Timestamp;
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info};
 
 use super::{http_options, rules};
-use crate::{config::Loaded, events::Sink, http, logging::LogHandle, observer::Query};
+use crate::{
+    audit::{Kind, Trail},
+    config::Loaded,
+    events::Sink,
+    http,
+    logging::LogHandle,
+    observer::Query,
+};
 
 /// How reloads went, for the metrics.
 #[derive(Debug)]
@@ -43,6 +51,7 @@ pub(super) struct Reloader {
     pub(super) state: http::State,
     pub(super) queries: mpsc::Sender<Query>,
     pub(super) sink: Arc<Sink>,
+    pub(super) trail: Arc<Trail>,
     pub(super) reloads: Arc<Reloads>,
 }
 
@@ -51,7 +60,9 @@ impl Reloader {
     pub(super) async fn reload(&mut self) -> Result<String, String> {
         // Also when the configuration is bad: whoever rotated the file waits for it to be let go.
         self.sink.reopen();
+        let before = super::audit::rules(&self.latest.config);
         let result = self.attempt().await;
+        self.record(&result, &before);
         self.reloads.successful.store(u64::from(result.is_ok()), Ordering::Relaxed);
         match &result {
             Ok(summary) => {
@@ -63,9 +74,27 @@ impl Reloader {
         result
     }
 
+    /// Who reads an alert later wants to know by which rules it was found.
+    fn record(&self, result: &Result<String, String>, before: &Value) {
+        let (ok, said) = match result {
+            Ok(said) => (true, said),
+            Err(said) => (false, said),
+        };
+        let configuration = super::audit::configuration(&self.latest);
+        self.trail.urgent(Kind::Reload, &json!({ "ok": ok, "said": said, "configuration": configuration }));
+        let after = super::audit::rules(&self.latest.config);
+        if ok && *before != after {
+            self.trail.urgent(Kind::RulesChanged, &json!({ "before": before, "after": after }));
+        }
+    }
+
     async fn attempt(&mut self) -> Result<String, String> {
         let new = self.latest.reload().map_err(|error| error.to_string())?;
-        let rules = rules(&new.config).map_err(|error| format!("{error:#}"))?;
+        let (rules, diagnostics) = rules(&new.config);
+        let wrong: Vec<String> = diagnostics.iter().filter(|one| one.error).map(|one| format!("\n  {one}")).collect();
+        if !wrong.is_empty() {
+            return Err(format!("the rules have {} mistake(s):{}", wrong.len(), wrong.concat()));
+        }
         let restart = self.started.config.reload_difference(&new.config);
         self.log.reconfigure(&new.config.log).map_err(|error| error.to_string())?;
         self.state.set_options(http_options(&new.config));

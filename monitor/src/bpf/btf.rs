@@ -2,6 +2,8 @@
 //! and with how many arguments. (aya loads programs with it but does not tell where fields are.) The format:
 //! <https://docs.kernel.org/bpf/btf.html>.
 
+use monitor_common::offsets::{Field, SIZE};
+
 use std::{collections::HashMap, fs, io, path::Path};
 
 /// Why BTF cannot be read.
@@ -66,7 +68,7 @@ struct Type {
     length: usize,
     /// Bit-field sizes are packed into member offsets.
     packed: bool,
-    /// The type referred to.
+    /// The type referred to; of a struct its size.
     target: u32,
 }
 
@@ -163,9 +165,18 @@ impl Btf {
         None
     }
 
+    /// Offset in bytes of an entry of the table of offsets.
+    pub fn find_field(&self, field: &Field) -> Option<u64> {
+        let names = || field.paths.iter();
+        field.container.split('|').find_map(|container| names().find_map(|path| self.field_offset(container, path)))
+    }
+
     /// Offset in bytes of a field of a struct; `path` may lead through nested structs (`a.b.c`). Members of anonymous
-    /// structs and unions belong to the struct around them, as in C.
+    /// structs and unions belong to the struct around them, as in C. [`SIZE`] is the struct's own size.
     pub fn field_offset(&self, container: &str, path: &str) -> Option<u64> {
+        if path == SIZE {
+            return self.of_number(self.named(STRUCT, container)?).map(|found| u64::from(found.target));
+        }
         let names: Vec<&str> = path.split('.').collect();
         self.find(self.named(STRUCT, container)?, &names, DEPTH).map(|bits| bits / 8)
     }
@@ -256,6 +267,10 @@ mod tests {
         assert_eq!(btf.field_offset("sock", "__sk_common.skc_rcv_saddr"), Some(4));
         assert_eq!(btf.field_offset("task_struct", "no_such_field"), None);
         assert_eq!(btf.field_offset("no_such_struct", "a"), None);
+        assert_eq!(btf.field_offset("list_head", SIZE), Some(16));
+        assert_eq!(btf.field_offset("no_such_struct", SIZE), None);
+        let either = Field { name: "", container: "no_such_struct|list_head", paths: &["no_such_field", "prev"] };
+        assert_eq!(btf.find_field(&either), Some(8));
     }
 
     #[test]

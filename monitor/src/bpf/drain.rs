@@ -138,6 +138,7 @@ pub const fn map(ring: Ring) -> &'static str {
     match ring {
         Ring::Security => super::maps::SECURITY,
         Ring::Telemetry => super::maps::TELEMETRY,
+        Ring::Bulk => super::maps::BULK,
     }
 }
 

@@ -34,8 +34,7 @@ impl Kernel {
         let types = Btf::read(btf).map_err(|source| BpfError::NoBtf { path: path(), source })?;
         let aya = aya::Btf::parse_file(btf, aya::Endianness::default())
             .map_err(|source| BpfError::BadBtf { path: path(), source })?;
-        let offsets =
-            Offsets::resolve(|field| field.paths.iter().find_map(|path| types.field_offset(field.container, path)));
+        let offsets = Offsets::resolve(|field| types.find_field(field));
         let cpus = aya::util::nr_cpus().map_or(1, |cpus| u32::try_from(cpus).unwrap_or(1));
         Ok(Self { offsets, btf: types, aya, cpus, disabled: disabled.to_vec(), refused: Vec::new() })
     }
@@ -47,13 +46,18 @@ impl Kernel {
 
     /// Why a hook cannot be used; `None`: it can be tried.
     pub fn refusal(&self, hook: &str) -> Option<String> {
-        if self.disabled.iter().any(|name| name == hook) {
-            return Some("off by kernel.disable_hooks".to_owned());
+        if let Some(reason) = self.disabled(hook) {
+            return Some(reason);
         }
         if let Some((_, reason)) = self.refused.iter().find(|(name, _)| *name == hook) {
             return Some(reason.clone());
         }
         self.btf.tracepoint_arguments(hook).is_none().then(|| format!("this kernel has no tracepoint {hook}"))
+    }
+
+    /// Why a hook, or a program behind one, is not to be used: the configuration says so.
+    pub fn disabled(&self, name: &str) -> Option<String> {
+        self.disabled.iter().any(|other| other == name).then(|| "off by kernel.disable_hooks".to_owned())
     }
 
     /// Which of these entries of the offset table this kernel has no field for, as `struct.field`.

@@ -11,21 +11,21 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, Map, MapData, MapError, Queue},
+    maps::{Array, Map, MapData, MapError, ProgramArray, Queue},
     programs::{BtfTracePoint, ProgramError, tp_btf::BtfTracePointLinkId},
 };
 use monitor_common::{
-    knobs::{Knobs, SIGNAL_SYSCALLS, SIGNAL_TCP},
+    knobs::{Knobs, SIGNAL_ACTIVITY, SIGNAL_SYSCALLS, SIGNAL_TCP},
     limits::{self, SLOT_FIRST, SLOT_OTHER, SLOT_UNKNOWN},
     process_slot::{LIVE, ProcessSlot},
-    signals::syscalls::PACE_WINDOW_NS,
+    signals::{activity::Class, syscalls::PACE_WINDOW_NS},
 };
 use serde::Serialize;
 use tracing::{debug, warn};
 use zerocopy::IntoBytes as _;
 
-use super::{Attach, BpfError, OBJECT, Program, kernel::Kernel, maps};
-use crate::signals::{Need, SIGNALS, Signal, Timing, syscalls::table::call_table};
+use super::{Attach, BpfError, OBJECT, Program, kernel::Kernel, maps, programs};
+use crate::signals::{Need, SIGNALS, Signal, Timing, activity::table::activity_table, syscalls::table::call_table};
 
 /// What the kernel programs are loaded with.
 #[derive(Clone, Debug)]
@@ -42,6 +42,8 @@ pub struct Settings {
     pub security_ring: u32,
     /// Bytes of the telemetry ring.
     pub telemetry_ring: u32,
+    /// Bytes of the bulk ring.
+    pub bulk_ring: u32,
     /// Level of the kernel programs' own log, as `aya_log::Level` counts.
     pub log_level: u8,
 }
@@ -131,6 +133,27 @@ impl Loaded {
         self.signals.iter().any(|report| report.signal == signal && !matches!(report.state, SignalState::Off(_)))
     }
 
+    /// Why the program on `sys_exit` was refused although the hook is there. On some machines no program may have both
+    /// functions of its own and tail calls (arm64 before Linux 6.0): system calls must not be lost over that.
+    fn refuses_tail_calls(&self) -> Option<String> {
+        let report = self.signals.iter().find(|report| report.signal == ACTIVITY)?;
+        let hook = report.hooks.iter().find(|hook| hook.program == programs::SYS_EXIT.name)?;
+        match (&hook.state, self.attached.get(hook.program)) {
+            (HookState::Failed(reason), Some(Err(_))) => Some(reason.clone()),
+            _ => None,
+        }
+    }
+
+    /// The classes of activities whose programs run.
+    pub fn classes(&self) -> Vec<Class> {
+        let runs = self.runs(ACTIVITY);
+        let classes = SIGNALS.iter().flat_map(|signal| signal.hooks).filter_map(|hook| match hook.need {
+            Need::TailCall(class, _) if matches!(self.attached.get(hook.program.name), Some(Ok(_))) => Some(class),
+            _ => None,
+        });
+        classes.filter(|_| runs).collect()
+    }
+
     /// How often the kernel left a program out, because on that CPU it was running already: where programs may be
     /// preempted (Linux 7), by the task that took the CPU from it. `None`: the program is not loaded, or the kernel
     /// does not tell (before 5.12).
@@ -164,6 +187,9 @@ impl Loaded {
     }
 }
 
+/// The signal whose programs are behind tail calls.
+const ACTIVITY: &str = "activity";
+
 /// Hooks whose presence decides what the programs on other hooks do.
 const DECIDING: [&str; 3] = ["sock_send_length", "sock_recv_length", "block_io_start"];
 
@@ -173,6 +199,17 @@ const DECIDING: [&str; 3] = ["sock_send_length", "sock_recv_length", "block_io_s
 /// Only when nothing can be loaded at all; a hook that fails is in the report.
 pub fn load(kernel: &mut Kernel, settings: &Settings) -> Result<Loaded, BpfError> {
     let loaded = load_once(kernel, settings)?;
+    if let Some(reason) = loaded.refuses_tail_calls() {
+        warn!(reason, "the kernel refuses the program on sys_exit with tail calls; loading again without activities");
+        drop(loaded);
+        let mut rest = settings.clone();
+        rest.signals.retain(|signal| *signal != ACTIVITY);
+        let mut loaded = load(kernel, &rest)?;
+        if let Some(report) = loaded.signals.iter_mut().find(|report| report.signal == ACTIVITY) {
+            report.state = SignalState::Off(format!("sys_exit: {reason}"));
+        }
+        return Ok(loaded);
+    }
     // That a hook is there does not mean that its program is let in; and the others have been told already that it works.
     let refused: Vec<(&'static str, String)> = loaded
         .signals
@@ -202,13 +239,14 @@ fn refused_after_all(kernel: &Kernel, hook: &HookReport) -> Option<(&'static str
 fn load_once(kernel: &Kernel, settings: &Settings) -> Result<Loaded, BpfError> {
     let shards = kernel.cpus.next_power_of_two().min(limits::SHARDS_MAX);
     let knobs = knobs(kernel, settings, shards);
-    let calls = call_table();
+    let (calls, activities) = (call_table(), activity_table());
     let level = [settings.log_level];
     let mut ebpf = EbpfLoader::new()
         .btf(Some(&kernel.aya))
         .override_global("KNOBS", knobs.as_bytes(), true)
         .override_global("OFFSETS", kernel.offsets.as_bytes(), true)
         .override_global("CALL_TABLE", calls.as_slice(), true)
+        .override_global("ACTIVITY_TABLE", activities.as_bytes(), true)
         .override_global(aya_log::LEVEL, level.as_slice(), false)
         .map_max_entries(maps::PROCESS_SLOTS, settings.slots)
         .map_max_entries(maps::SLOT_OF, 2 * settings.slots)
@@ -217,6 +255,7 @@ fn load_once(kernel: &Kernel, settings: &Settings) -> Result<Loaded, BpfError> {
         .map_max_entries(maps::SYSCALL_STATS, settings.slots * shards)
         .map_max_entries(maps::SECURITY, settings.security_ring)
         .map_max_entries(maps::TELEMETRY, settings.telemetry_ring)
+        .map_max_entries(maps::BULK, settings.bulk_ring)
         .load(OBJECT)
         .map_err(refused)?;
     hand_out_slots(&mut ebpf, settings.slots)?;
@@ -298,11 +337,16 @@ fn knobs(kernel: &Kernel, settings: &Settings, shards: u32) -> Knobs {
         block_errors_are_errno: u64::from(
             kernel.btf.tracepoint_argument_type("block_rq_complete", 1).as_deref() == Some("int"),
         ),
+        ring_request_argument: u64::from(kernel.btf.tracepoint_arguments("io_uring_submit_sqe") > Some(2)),
         security_wake: u64::from(settings.security_ring / 2),
         telemetry_wake: u64::from(settings.telemetry_ring / 2),
+        bulk_wake: u64::from(settings.bulk_ring / 2),
         pacing: u64::from(settings.timing == Timing::Adaptive || settings.may_shed),
         pace_shift: pace_shift(),
-        signals: if wanted("syscalls") { SIGNAL_SYSCALLS } else { 0 } | if wanted("tcp") { SIGNAL_TCP } else { 0 },
+        signals: [("syscalls", SIGNAL_SYSCALLS), ("tcp", SIGNAL_TCP), (ACTIVITY, SIGNAL_ACTIVITY)]
+            .into_iter()
+            .filter(|(signal, _)| wanted(signal))
+            .fold(0, |bits, (_, bit)| bits | bit),
     }
 }
 
@@ -333,7 +377,16 @@ fn hand_out_slots(ebpf: &mut Ebpf, slots: u32) -> Result<(), BpfError> {
 }
 
 /// Programs that have been tried, with the reason of a failure.
-type Attached = HashMap<&'static str, Result<BtfTracePointLinkId, String>>;
+type Attached = HashMap<&'static str, Result<Place, String>>;
+
+/// Where a program runs.
+#[derive(Debug)]
+enum Place {
+    /// On its hook.
+    Hook(BtfTracePointLinkId),
+    /// Behind the program of its hook, by a tail call.
+    TailCall,
+}
 
 fn attach_signal(
     signal: &'static Signal,
@@ -351,7 +404,11 @@ fn attach_signal(
     }
     let mut lost: Vec<&'static str> = Vec::new();
     for hook in signal.hooks {
-        let name = hook.program.attach.hook();
+        // Several tail calls are behind one hook.
+        let name = match hook.need {
+            Need::TailCall(..) => hook.program.name,
+            _ => hook.program.attach.hook(),
+        };
         let state = match hook.need {
             Need::For(timing) if timing != settings.timing => {
                 if settings.may_shed && timing > settings.timing {
@@ -360,10 +417,16 @@ fn attach_signal(
                 continue;
             }
             Need::InPlaceOf(better) if kernel.has_hook(better) => HookState::Unused(format!("{better} is better")),
-            _ => try_hook(hook.program, kernel, ebpf, attached),
+            Need::TailCall(class, _) => {
+                try_hook(hook.program, name, kernel, attached, || put(hook.program, class, kernel, ebpf))
+            }
+            _ => try_hook(hook.program, name, kernel, attached, || attach(hook.program, kernel, ebpf)),
         };
         let failed = matches!(state, HookState::Failed(_));
-        let missed = if let Need::Optional(what) = hook.need { Some(what).filter(|_| failed) } else { None };
+        let missed = match hook.need {
+            Need::Optional(what) | Need::TailCall(_, what) => Some(what).filter(|_| failed),
+            _ => None,
+        };
         if let (Need::Required | Need::For(_), HookState::Failed(reason)) = (hook.need, &state) {
             report.state = SignalState::Off(format!("{name}: {reason}"));
         }
@@ -399,12 +462,18 @@ fn impossible(signal: &Signal, kernel: &Kernel, settings: &Settings, before: &[S
     })
 }
 
-fn try_hook(program: Program, kernel: &Kernel, ebpf: &mut Ebpf, attached: &mut Attached) -> HookState {
-    if let Some(reason) = kernel.refusal(program.attach.hook()) {
+fn try_hook(
+    program: Program,
+    name: &str,
+    kernel: &Kernel,
+    attached: &mut Attached,
+    attach: impl FnOnce() -> Result<Place, ProgramError>,
+) -> HookState {
+    if let Some(reason) = kernel.refusal(program.attach.hook()).or_else(|| kernel.disabled(name)) {
         return HookState::Failed(reason);
     }
     let result = attached.entry(program.name).or_insert_with(|| {
-        attach(program, kernel, ebpf).map_err(|error| {
+        attach().map_err(|error| {
             debug!(program = program.name, error = %chain(&error), "the kernel refused a program");
             short(&error)
         })
@@ -415,11 +484,23 @@ fn try_hook(program: Program, kernel: &Kernel, ebpf: &mut Ebpf, attached: &mut A
     }
 }
 
-fn attach(program: Program, kernel: &Kernel, ebpf: &mut Ebpf) -> Result<BtfTracePointLinkId, ProgramError> {
+fn attach(program: Program, kernel: &Kernel, ebpf: &mut Ebpf) -> Result<Place, ProgramError> {
     let Attach::BtfTracepoint { name } = program.attach else { return Err(ProgramError::UnexpectedProgramType) };
     let loaded = tracepoint(ebpf, program)?;
     loaded.load(name, &kernel.aya)?;
-    loaded.attach()
+    loaded.attach().map(Place::Hook)
+}
+
+/// Puts a program where `sys_exit` goes on for calls of `class`. The array belongs to the object, which keeps it open: an
+/// array that nobody has open is emptied by the kernel.
+fn put(program: Program, class: Class, kernel: &Kernel, ebpf: &mut Ebpf) -> Result<Place, ProgramError> {
+    let Attach::BtfTracepoint { name } = program.attach else { return Err(ProgramError::UnexpectedProgramType) };
+    let loaded = tracepoint(ebpf, program)?;
+    loaded.load(name, &kernel.aya)?;
+    let fd = loaded.fd()?.try_clone()?;
+    let map = ebpf.map_mut(maps::ACTIVITY_PROGRAMS).ok_or(ProgramError::UnexpectedProgramType)?;
+    ProgramArray::try_from(map)?.set(class as u32, &fd, 0)?;
+    Ok(Place::TailCall)
 }
 
 fn tracepoint(ebpf: &mut Ebpf, program: Program) -> Result<&mut BtfTracePoint, ProgramError> {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::audit::Head;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 /// These stand apart in each command's help.
@@ -41,6 +42,37 @@ Asks the running daemon; no privilege is needed.
 Examples:
   monitor processes --group nginx.service --sort cpu
   monitor processes --json | jq .";
+
+const RECORD_HELP: &str = "\
+Loads the kernel programs for itself: needs the privilege of `monitor run`; a running daemon is not disturbed. Alerts are \
+printed as JSON lines. The file has arguments and environments as programs had them, secrets included.
+
+Examples:
+  sudo monitor record attack.mon --seconds 30 > live.jsonl
+  monitor replay attack.mon | diff live.jsonl -";
+
+const REPLAY_HELP: &str = "\
+Prints the alerts as JSON lines, the same for the same file and rules on every machine. Exit code 1: the file was cut off \
+or damaged; what is before that has been gone through.
+
+Examples:
+  monitor replay attack.mon --rules ./rules.d";
+
+const AUDIT_HELP: &str = "\
+Reads the files, so as a rule it needs root; the daemon need not run. Exit code 1: something is wrong with the trail.
+
+Examples:
+  sudo monitor audit verify
+  sudo monitor audit verify --head 4711:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+  monitor audit verify /mnt/backup/audit --json
+  sudo monitor audit show --kind start --kind stop";
+
+const RULES_HELP: &str = "\
+Examples:
+  monitor rules check /etc/monitor/rules.d    every mistake with file, line and column
+  monitor rules list                          what is on by default
+  monitor rules explain sensitive_read
+  monitor rules test attack.rec --expect sensitive_read=1";
 
 const CONFIG_HELP: &str = "\
 Examples:
@@ -109,6 +141,45 @@ pub(super) enum Command {
     /// Print the processes that the running daemon knows
     #[command(after_help = PROCESSES_HELP)]
     Processes(Processes),
+    /// Write down what the kernel tells, to be gone through again by `monitor replay`
+    #[command(after_help = RECORD_HELP)]
+    Record {
+        /// The file; it must not exist
+        file: PathBuf,
+        /// For so many seconds, or until SIGINT or SIGTERM
+        #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+        seconds: u64,
+        /// Stop when the file has so many MiB
+        #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+        max_size: u64,
+        /// Directory of rule files; without it the rules as they are
+        #[arg(long, value_name = "DIR")]
+        rules: Option<PathBuf>,
+    },
+    /// Run the rules over a recording; no privilege is needed
+    #[command(after_help = REPLAY_HELP)]
+    Replay {
+        /// The recording
+        file: PathBuf,
+        /// Directory of rule files; without it the rules as they are
+        #[arg(long, value_name = "DIR")]
+        rules: Option<PathBuf>,
+        /// How alerts are printed
+        #[arg(long, value_parser = ["native", "ecs", "ocsf"], default_value = "native")]
+        format: String,
+    },
+    /// Check, list, explain or try rules
+    #[command(after_help = RULES_HELP)]
+    Rules {
+        #[command(subcommand)]
+        command: RulesCommand,
+    },
+    /// Check or print the audit trail
+    #[command(after_help = AUDIT_HELP)]
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
     /// Print reference pages, for the repository
     #[command(hide = true)]
     Docs {
@@ -118,6 +189,93 @@ pub(super) enum Command {
     },
     /// Print the version
     Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RulesCommand {
+    /// Say what is wrong or doubtful in rules; exit code 78 if something is wrong
+    Check {
+        /// Rule files or directories, read behind the default rules; without any those that the configuration names
+        paths: Vec<PathBuf>,
+    },
+    /// List rules with severity and ATT&CK techniques
+    List {
+        /// Rule files or directories, as for check
+        paths: Vec<PathBuf>,
+        /// Print JSON, one rule a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what a rule looks for, when it is asked, and what the kernel is asked to tell for it
+    Explain {
+        /// Name of the rule
+        rule: String,
+        /// Rule files or directories, as for check
+        paths: Vec<PathBuf>,
+    },
+    /// Go through a recording and compare how often rules fire with what is expected
+    Test {
+        /// The recording (`monitor record`)
+        file: PathBuf,
+        /// Rule file or directory instead of the default rules
+        #[arg(long, value_name = "PATH")]
+        rules: Option<PathBuf>,
+        /// A rule and how often it has to fire; may be repeated
+        #[arg(long, value_name = "RULE=COUNT", value_parser = expectation)]
+        expect: Vec<(String, u64)>,
+    },
+}
+
+fn expectation(text: &str) -> Result<(String, u64), String> {
+    let parts = text.rsplit_once('=').and_then(|(rule, count)| Some((rule.to_owned(), count.parse().ok()?)));
+    parts.ok_or_else(|| "write RULE=COUNT, such as exec_tmp=1".to_owned())
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AuditCommand {
+    /// Read the whole trail and say what was edited, removed or put elsewhere, and where
+    Verify {
+        #[command(flatten)]
+        trail: AuditTrail,
+        /// A head that was kept elsewhere: it has to be in the trail
+        #[arg(long, value_name = "SEQUENCE:HASH", value_parser = head)]
+        head: Option<Head>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print records, oldest first
+    Show {
+        #[command(flatten)]
+        trail: AuditTrail,
+        /// Only records of this kind, such as alert or start; may be repeated
+        #[arg(long)]
+        kind: Vec<String>,
+        /// Only records with a larger number
+        #[arg(long, value_name = "SEQUENCE", default_value_t = 0, hide_default_value = true)]
+        after: u64,
+        /// Print at most so many
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        limit: Option<u64>,
+        /// Print the lines as they stand in the files
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Which trail.
+#[derive(Args, Debug)]
+pub(super) struct AuditTrail {
+    /// Its directory; without it audit.directory of the configuration
+    #[arg(value_name = "DIR")]
+    pub(super) directory: Option<PathBuf>,
+    /// File with the key that the records are sealed with; without it audit.key_file of the configuration
+    #[arg(long, value_name = "FILE")]
+    pub(super) key_file: Option<PathBuf>,
+}
+
+fn head(text: &str) -> Result<Head, String> {
+    Head::parse(text).ok_or_else(|| "write NUMBER:HASH, as GET /api/v1/audit/head told it".to_owned())
 }
 
 #[derive(Debug, Subcommand)]

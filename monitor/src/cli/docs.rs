@@ -1,11 +1,16 @@
 //! The reference pages that are generated: `monitor docs NAME`.
 
-use crate::{config, detect, metrics::markdown, observer};
+use crate::{config, detect, metrics::markdown, observer, signals::activity};
 
 /// A page's name and what writes it.
 type Page = (&'static str, fn() -> String);
 
-const PAGES: &[Page] = &[("config", config::docs::markdown), ("metrics", metrics), ("rules", detect::markdown)];
+const PAGES: &[Page] = &[
+    ("activities", activity::table::markdown),
+    ("config", config::docs::markdown),
+    ("metrics", metrics),
+    ("rules", detect::markdown),
+];
 
 /// docs/METRICS.md.
 fn metrics() -> String {

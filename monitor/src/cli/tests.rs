@@ -23,7 +23,7 @@ impl Outcome {
     fn exit(&self) -> Exit {
         match self.action {
             Action::Done(exit) => exit,
-            Action::Run(_) | Action::Doctor { .. } => panic!("{:?}", self.action),
+            Action::Run(_) | Action::Doctor { .. } | Action::Record { .. } => panic!("{:?}", self.action),
         }
     }
 }
@@ -82,7 +82,7 @@ fn a_wrong_command_line_is_told() {
         (&["run", "-v", "-q"], "cannot be used with"),
         (&["events", "--severity", "bad"], "possible values: info, low, medium, high, critical"),
         (&["events", "--limit", "0"], "'--limit <N>'"),
-        (&["docs", "nothing"], "possible values: config"),
+        (&["docs", "nothing"], "possible values: activities, config"),
         (&["config"], "Usage: monitor config"),
     ] {
         let outcome = run(arguments);
@@ -281,4 +281,38 @@ fn a_daemon_that_does_not_answer_is_told_with_the_remedy() {
         assert!(outcome.err.contains(message), "{message:?} is not in {:?}", outcome.err);
         server.join().expect("requests");
     }
+}
+
+#[test]
+fn an_audit_trail_is_checked_and_printed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let options = crate::audit::Options {
+        directory: directory.path().join("audit"),
+        sync: crate::audit::Sync::Never,
+        segment_size: 1 << 20,
+        total_size: 1 << 30,
+        seal: crate::audit::Seal::Hash,
+    };
+    let place = options.directory.to_str().expect("text");
+    let trail = crate::audit::Trail::open(&options, &serde_json::json!({})).expect("open");
+    assert!(trail.close(&serde_json::json!({ "why": "test\u{1b}[2J" }), std::time::Duration::from_secs(10)));
+    let head = trail.head();
+    let good = run(&["audit", "verify", place, "--head", &format!("{}:{}", head.sequence, head.hash)]);
+    let end = format!("3 records (1 to 3) in 1 segments: the chain is whole\nhead: 3:{}\n", head.hash);
+    assert_eq!((good.exit(), good.out.as_str()), (Exit::OK, end.as_str()), "{}", good.err);
+    let shown = run(&["audit", "show", place, "--kind", "stop"]).out;
+    assert!(shown.starts_with("       3  ") && shown.lines().count() == 1 && !shown.contains('\u{1b}'), "{shown:?}");
+
+    let file = std::fs::read_dir(place).expect("list").flatten().map(|entry| entry.path());
+    let file = file.into_iter().find(|path| path.extension().is_some_and(|end| end == "jsonl")).expect("a segment");
+    let text = std::fs::read_to_string(&file).expect("read").replace("\"before\":\"none\"", "\"before\":\"stopped\"");
+    std::fs::write(&file, text).expect("write");
+    let bad = run(&["audit", "verify", place]);
+    assert_eq!(bad.exit(), Exit::FAILURE);
+    assert!(bad.out.contains("audit-00000000000000000001.jsonl:2: record 2: it was changed"), "{}", bad.out);
+    let json: serde_json::Value = serde_json::from_str(&run(&["audit", "verify", place, "--json"]).out).expect("JSON");
+    assert_eq!((&json["problem_count"], &json["problems"][0]["line"]), (&1.into(), &2.into()));
+    let missing = run(&["audit", "verify", "/nonexistent/audit"]);
+    assert_eq!(missing.exit(), Exit::FAILURE);
+    assert!(missing.err.contains("cannot read the audit trail in /nonexistent/audit"), "{}", missing.err);
 }

@@ -5,12 +5,15 @@ use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use monitor_common::signals::activity::Act;
 use toml::de::DeValue;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::mistake::{nearest, quoted, suggestion};
 use super::model::{Choice, Config, KernelLevel, LogFormat, Output, Share};
 use super::units;
+use crate::audit;
+use crate::events::Format;
 use crate::signals::Timing;
 
 /// Longest entry of a list, in bytes: group names and rule ids are shorter, a path is not longer (PATH_MAX).
@@ -42,6 +45,8 @@ pub enum Field {
     Address(Lens<SocketAddr>),
     /// The name of a file or directory.
     Path(Lens<PathBuf>),
+    /// The name of a file, or none.
+    OptionalPath(Lens<Option<PathBuf>>),
     /// Directives for the log.
     Filter(Lens<String>),
     /// A list of names.
@@ -54,6 +59,10 @@ pub enum Field {
     Output(Lens<Output>),
     /// How many system calls are timed.
     Timing(Lens<Timing>),
+    /// How an event is written.
+    EventFormat(Lens<Format>),
+    /// When the audit trail is forced to disk.
+    AuditSync(Lens<audit::Sync>),
     /// A share of one CPU, or none.
     Share(Lens<Share>),
 }
@@ -65,6 +74,12 @@ pub enum Item {
     Glob,
     /// A name of letters, digits, `_`, `-` and `.`.
     Word,
+    /// A kind of activity.
+    Act,
+    /// An absolute path, of a directory with a slash at its end.
+    Place,
+    /// A name of whatever can be seen: rules may be called anything.
+    Title,
 }
 
 /// A value before its type is known.
@@ -107,12 +122,15 @@ impl Field {
             Self::Ring(lens, limits) => *(lens.get_mut)(config) = ring(raw, limits)?,
             Self::Address(lens) => *(lens.get_mut)(config) = address(raw)?,
             Self::Path(lens) => *(lens.get_mut)(config) = path(raw)?,
+            Self::OptionalPath(lens) => *(lens.get_mut)(config) = optional_path(raw)?,
             Self::Filter(lens) => *(lens.get_mut)(config) = filter(raw)?,
             Self::Names(lens, item) => *(lens.get_mut)(config) = names(raw, |entry| item.check(entry))?,
             Self::LogFormat(lens) => *(lens.get_mut)(config) = choice(raw)?,
             Self::KernelLevel(lens) => *(lens.get_mut)(config) = choice(raw)?,
             Self::Output(lens) => *(lens.get_mut)(config) = choice(raw)?,
             Self::Timing(lens) => *(lens.get_mut)(config) = choice(raw)?,
+            Self::EventFormat(lens) => *(lens.get_mut)(config) = choice(raw)?,
+            Self::AuditSync(lens) => *(lens.get_mut)(config) = choice(raw)?,
             Self::Share(lens) => *(lens.get_mut)(config) = share(raw)?,
         }
         Ok(())
@@ -127,12 +145,17 @@ impl Field {
             Self::Size(lens, _) | Self::Ring(lens, _) => toml_string(&units::format_size(*(lens.get)(config))),
             Self::Address(lens) => toml_string(&(lens.get)(config).to_string()),
             Self::Path(lens) => toml_string(&(lens.get)(config).to_string_lossy()),
+            Self::OptionalPath(lens) => toml_string(
+                &(lens.get)(config).as_ref().map_or_else(String::new, |path| path.to_string_lossy().into_owned()),
+            ),
             Self::Filter(lens) => toml_string((lens.get)(config)),
             Self::Names(lens, _) => toml_list((lens.get)(config)),
             Self::LogFormat(lens) => toml_string(word(*(lens.get)(config))),
             Self::KernelLevel(lens) => toml_string(word(*(lens.get)(config))),
             Self::Output(lens) => toml_string(word(*(lens.get)(config))),
             Self::Timing(lens) => toml_string(word(*(lens.get)(config))),
+            Self::EventFormat(lens) => toml_string(word(*(lens.get)(config))),
+            Self::AuditSync(lens) => toml_string(word(*(lens.get)(config))),
             Self::Share(lens) => toml_string(&units::format_share(*(lens.get)(config))),
         }
     }
@@ -153,16 +176,24 @@ impl Field {
                 r#"an IP address with a port, written like "127.0.0.1:19435" or "[::1]:19435""#.to_owned()
             }
             Self::Path(_) => "the name of a file or directory".to_owned(),
+            Self::OptionalPath(_) => r#"the name of a file, or "" for none"#.to_owned(),
             Self::Filter(_) => {
                 "a level (off, error, warn, info, debug, trace), or levels of modules like \"info,monitor::http=debug\""
                     .to_owned()
             }
             Self::Names(_, Item::Glob) => "a list of names, where * stands for anything".to_owned(),
+            Self::Names(_, Item::Act) => format!("a list of {}", acts().collect::<Vec<_>>().join(", ")),
+            Self::Names(_, Item::Place) => {
+                "a list of absolute paths, those of directories with a slash at the end".to_owned()
+            }
+            Self::Names(_, Item::Title) => "a list of names".to_owned(),
             Self::Names(_, Item::Word) => "a list of names made of letters, digits, dots, _ and -".to_owned(),
             Self::LogFormat(_) => one_of::<LogFormat>(),
             Self::KernelLevel(_) => one_of::<KernelLevel>(),
             Self::Output(_) => one_of::<Output>(),
             Self::Timing(_) => one_of::<Timing>(),
+            Self::EventFormat(_) => one_of::<Format>(),
+            Self::AuditSync(_) => one_of::<audit::Sync>(),
             Self::Share(_) => {
                 r#""off", or a percentage of one CPU from 0.1% to 10000%, written like "1%" or "2.5%""#.to_owned()
             }
@@ -181,6 +212,11 @@ fn sizes(limits: &RangeInclusive<u64>) -> String {
     format!("{} to {}", units::format_size(*limits.start()), units::format_size(*limits.end()))
 }
 
+/// Names of the kinds of activity that can be chosen.
+fn acts() -> impl Iterator<Item = &'static str> {
+    Act::ALL.iter().filter(|act| **act != Act::Throttle).map(|act| act.name())
+}
+
 impl Item {
     fn check(self, entry: &str) -> Result<(), Wrong> {
         if entry.is_empty() {
@@ -192,7 +228,11 @@ impl Item {
         let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         match self {
             Self::Word if !entry.chars().all(word) => Err("a name is made of letters, digits, dots, _ and -".into()),
-            Self::Glob | Self::Word => Ok(()),
+            Self::Act if !acts().any(|act| act == entry) => {
+                Err(format!("{} is no kind of activity{}", quoted(entry), suggestion(nearest(entry, acts()))).into())
+            }
+            Self::Place if !entry.starts_with('/') => Err("a path begins with a slash".into()),
+            Self::Glob | Self::Word | Self::Act | Self::Place | Self::Title => Ok(()),
         }
     }
 }
@@ -294,6 +334,10 @@ fn path(raw: Raw<'_>) -> Result<PathBuf, Wrong> {
         text if text.contains('\0') || text.len() > ITEM_LIMIT => Err("no file has such a name".into()),
         text => Ok(PathBuf::from(text)),
     }
+}
+
+fn optional_path(raw: Raw<'_>) -> Result<Option<PathBuf>, Wrong> {
+    if raw.text()?.is_empty() { Ok(None) } else { path(raw).map(Some) }
 }
 
 fn share(raw: Raw<'_>) -> Result<Share, Wrong> {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use monitor_common::limits;
 
+use crate::audit;
+use crate::events::Format;
 use crate::signals::Timing;
 
 /// The whole configuration. Its [`Default`] is what the daemon does without any.
@@ -27,6 +29,8 @@ pub struct Config {
     pub signals: Signals,
     /// How system calls are observed.
     pub syscalls: Syscalls,
+    /// What processes ask of the kernel that security rules look at.
+    pub activity: Activity,
     /// What the daemon may cost.
     pub budget: Budget,
     /// The numbers of the whole machine.
@@ -35,6 +39,10 @@ pub struct Config {
     pub events: Events,
     /// The security rules.
     pub rules: Rules,
+    /// The audit trail.
+    pub audit: Audit,
+    /// What is done about alerts.
+    pub respond: Respond,
 }
 
 /// `[log]`: the daemon's own log, written to stderr.
@@ -153,6 +161,8 @@ pub struct Kernel {
     pub security_ring: u64,
     /// Bytes of the telemetry ring: a power of two and so a multiple of the page size.
     pub telemetry_ring: u64,
+    /// Bytes of the bulk ring: a power of two and so a multiple of the page size.
+    pub bulk_ring: u64,
 }
 
 impl Default for Kernel {
@@ -162,6 +172,7 @@ impl Default for Kernel {
             disable_hooks: Vec::new(),
             security_ring: u64::from(limits::SECURITY_RING),
             telemetry_ring: u64::from(limits::TELEMETRY_RING),
+            bulk_ring: u64::from(limits::BULK_RING),
         }
     }
 }
@@ -192,6 +203,23 @@ impl Default for Signals {
 pub struct Syscalls {
     /// How many of them are timed.
     pub timing: Timing,
+}
+
+/// `[activity]`: what processes ask of the kernel that security rules look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Activity {
+    /// Names of kinds that are observed beside those that rules need.
+    pub kinds: Vec<String>,
+    /// Absolute paths that are watched beside those that rules need; one of a directory ends with a slash.
+    pub watch: Vec<String>,
+    /// Records of bulk kinds that one control group may send in a second; 0: no limit.
+    pub bulk_rate: u32,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self { kinds: Vec::new(), watch: Vec::new(), bulk_rate: limits::BULK_RATE }
+    }
 }
 
 /// `[budget]`: what the daemon may cost.
@@ -245,6 +273,8 @@ impl Default for Host {
 pub struct Events {
     /// Where they are written.
     pub output: Output,
+    /// How they are written there.
+    pub format: Format,
     /// The file, where `output` is [`Output::File`].
     pub file: PathBuf,
     /// Bytes after which the file is set aside.
@@ -259,6 +289,7 @@ impl Default for Events {
     fn default() -> Self {
         Self {
             output: Output::Stdout,
+            format: Format::default(),
             file: PathBuf::from("/var/log/monitor/events.jsonl"),
             rotate_size: 64 << 20,
             rotate_keep: 5,
@@ -281,15 +312,96 @@ pub enum Output {
 /// `[rules]`: the security rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Directory of `*.toml` files that tune the rules; it may be absent.
+    /// The rules that come with the daemon are used.
+    pub defaults: bool,
+    /// Directory of rule files; it may be absent.
     pub directory: PathBuf,
-    /// Ids of rules that are off.
+    /// More rule files, and directories of them.
+    pub files: Vec<String>,
+    /// Names of rules that are off.
     pub disable: Vec<String>,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { directory: PathBuf::from("/etc/monitor/rules.d"), disable: Vec::new() }
+        let directory = PathBuf::from(crate::ruleset::DEFAULT_DIRECTORY);
+        Self { defaults: true, directory, files: Vec::new(), disable: Vec::new() }
+    }
+}
+
+/// `[audit]`: the audit trail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// It is kept.
+    pub enabled: bool,
+    /// The daemon does not run without it.
+    pub required: bool,
+    /// Its directory.
+    pub directory: PathBuf,
+    /// When records are forced to disk.
+    pub sync: audit::Sync,
+    /// Bytes after which a segment is closed.
+    pub segment_size: u64,
+    /// Bytes of all segments together.
+    pub total_size: u64,
+    /// File with the key that records are sealed with.
+    pub key_file: Option<PathBuf>,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            required: false,
+            directory: PathBuf::from(audit::DEFAULT_DIRECTORY),
+            sync: audit::Sync::default(),
+            segment_size: 16 << 20,
+            total_size: 1 << 30,
+            key_file: None,
+        }
+    }
+}
+
+/// `[respond]`: what is done about alerts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Respond {
+    /// Anything is done at all.
+    pub enabled: bool,
+    /// Nothing is done, but everything is decided and told as if.
+    pub dry_run: bool,
+    /// Rules whose process is killed.
+    pub kill: Vec<String>,
+    /// Rules whose process is stopped.
+    pub stop: Vec<String>,
+    /// Rules whose process's control group is frozen.
+    pub freeze: Vec<String>,
+    /// Rules about which the program is run.
+    pub run: Vec<String>,
+    /// The program.
+    pub program: Option<PathBuf>,
+    /// How long it may run.
+    pub timeout: Duration,
+    /// Most actions in a minute.
+    pub rate: u32,
+    /// Programs to which nothing is ever done.
+    pub allow: Vec<String>,
+}
+
+impl Default for Respond {
+    fn default() -> Self {
+        let allow = ["/usr/lib/systemd/systemd*", "/lib/systemd/systemd*", "/usr/sbin/sshd", "/usr/bin/dbus-daemon"];
+        Self {
+            enabled: false,
+            dry_run: true,
+            kill: Vec::new(),
+            stop: Vec::new(),
+            freeze: Vec::new(),
+            run: Vec::new(),
+            program: None,
+            timeout: Duration::from_secs(10),
+            rate: 10,
+            allow: allow.map(str::to_owned).to_vec(),
+        }
     }
 }
 
@@ -322,4 +434,17 @@ impl Choice for Timing {
 impl Choice for Output {
     const WORDS: &'static [(&'static str, Self)] =
         &[("stdout", Self::Stdout), ("file", Self::File), ("none", Self::None)];
+}
+
+impl Choice for audit::Sync {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        (Self::Always.name(), Self::Always),
+        (Self::Interval.name(), Self::Interval),
+        (Self::Never.name(), Self::Never),
+    ];
+}
+
+impl Choice for Format {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[(Self::Native.name(), Self::Native), (Self::Ecs.name(), Self::Ecs), (Self::Ocsf.name(), Self::Ocsf)];
 }

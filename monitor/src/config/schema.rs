@@ -61,7 +61,12 @@ fn kind(field: &Field) -> Value {
         Field::Switch(_) => json!({"type": "boolean"}),
         Field::Count(_, limits) => json!({"type": "integer", "minimum": limits.start(), "maximum": limits.end()}),
         Field::Size(..) | Field::Ring(..) => json!({"type": ["string", "integer"]}),
-        Field::Duration(..) | Field::Address(_) | Field::Path(_) | Field::Filter(_) | Field::Share(_) => {
+        Field::Duration(..)
+        | Field::Address(_)
+        | Field::Path(_)
+        | Field::OptionalPath(_)
+        | Field::Filter(_)
+        | Field::Share(_) => {
             json!({"type": "string"})
         }
         Field::Names(..) => strings(),
@@ -69,6 +74,8 @@ fn kind(field: &Field) -> Value {
         Field::KernelLevel(_) => words::<KernelLevel>(),
         Field::Output(_) => words::<Output>(),
         Field::Timing(_) => words::<Timing>(),
+        Field::EventFormat(_) => words::<crate::events::Format>(),
+        Field::AuditSync(_) => words::<crate::audit::Sync>(),
     }
 }
 

@@ -46,6 +46,10 @@ pub enum What {
 pub trait World {
     /// The process with this identity, living or ended.
     fn process(&self, id: ProcessId) -> Option<&Process>;
+    /// The latest process with this id, living or ended.
+    fn find(&self, pid: u32) -> Option<&Process>;
+    /// The process id of this daemon.
+    fn observer(&self) -> u32;
     /// The `group` of its metrics.
     fn group(&self, id: ProcessId) -> &str;
     /// Name of a user on this host.

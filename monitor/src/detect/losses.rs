@@ -17,7 +17,14 @@ pub struct LossCount {
 /// numbers less exact.
 pub const fn blinds(loss: Loss) -> bool {
     match loss {
-        Loss::ExecRing | Loss::ForkRing | Loss::ExitRing | Loss::ExecArgs => true,
+        Loss::ExecRing
+        | Loss::ForkRing
+        | Loss::ExitRing
+        | Loss::ExecArgs
+        | Loss::ActivityRing
+        | Loss::ActivityBulkRing
+        | Loss::ActivityThrottled
+        | Loss::ActivityProgram => true,
         Loss::Slots
         | Loss::ThreadCollision
         | Loss::SyscallErrors
@@ -37,7 +44,7 @@ const INTERVAL_NS: u64 = 10_000_000_000;
 
 /// Turns growing counters into a rate-limited report.
 #[derive(Debug, Default)]
-pub(super) struct LossWatch {
+pub struct LossWatch {
     /// What has been reported. As many entries as there are causes.
     reported: Vec<LossCount>,
     last_ns: Option<u64>,
@@ -45,7 +52,7 @@ pub(super) struct LossWatch {
 
 impl LossWatch {
     /// What was lost since the last report; empty when nothing was or the last report is less than ten seconds old.
-    pub(super) fn step(&mut self, counts: &[LossCount], now_ns: u64) -> Vec<LossCount> {
+    pub fn step(&mut self, counts: &[LossCount], now_ns: u64) -> Vec<LossCount> {
         if self.last_ns.is_some_and(|last| now_ns.saturating_sub(last) < INTERVAL_NS) {
             return Vec::new();
         }

@@ -1,37 +1,36 @@
 //! Decides which of the things that processes do are worth an event.
 //!
 //! Pure: no I/O, no clock and no configuration file in the engine; time and context come in as arguments, so that a
-//! recorded exec gives the same findings again. One rule is one file in `rules/`, and [`RULES`] is the list of all.
+//! recording gives the same findings again. Rules are text ([`lang`], [`sigma`]), compiled and evaluated by [`eval`].
 
-mod context;
-mod engine;
+mod defaults;
+pub mod eval;
 mod event;
 mod glob;
 pub mod lang;
 mod losses;
 mod paths;
+mod recorder;
 mod report;
-mod rules;
-mod settings;
-mod suppress;
+pub mod sigma;
 
-pub use context::{Ancestor, Context, Recorded};
-pub use engine::{Engine, Finding};
+pub use defaults::default_rules;
 pub use event::{Event, What, World};
 pub use glob::{BadGlob, Glob};
-pub use losses::{LossCount, blinds};
-pub use report::{alert_of_exec, alert_of_observer};
-pub use rules::{Check, Match, RULES, Rule, rule};
-pub use settings::{DEFAULT_DIRECTORY, RuleFileError, RuleSettings, Tuning};
+pub use losses::{LossCount, LossWatch, blinds};
+pub use recorder::Recorder;
+pub use report::{EVENT_LOSS, alert, alert_of_losses, severity};
 
 use crate::metrics::Metric;
 
-/// Metrics of the engine.
-pub const METRICS: &[&Metric] = &[&engine::SUPPRESSED, &engine::EXCEPTED];
+/// Metrics of the engine and the flight recorder.
+pub fn metrics() -> Vec<&'static Metric> {
+    [eval::METRICS, recorder::METRICS].concat()
+}
 
 /// docs/RULES.md.
 pub fn markdown() -> String {
-    rules::markdown()
+    defaults::markdown()
 }
 
 #[cfg(test)]

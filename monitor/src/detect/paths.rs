@@ -1,20 +1,10 @@
-//! Paths, and which of them a rule judges.
+//! Paths as they were meant: of a script, and of names that lead through `.` and `..`.
 
 use std::borrow::Cow;
 
 use crate::signals::exec::Exec;
 
-/// Directories that everybody may write to. Programs in them were put there by anybody.
-pub(super) const WORLD_WRITABLE: &[&[u8]] =
-    &[b"/tmp/", b"/var/tmp/", b"/dev/shm/", b"/dev/mqueue/", b"/run/shm/", b"/run/lock/", b"/var/lock/"];
-
-/// Directories that only the package manager writes to.
-const SYSTEM: &[&[u8]] =
-    &[b"/usr/bin/", b"/bin/", b"/usr/sbin/", b"/sbin/", b"/usr/lib", b"/lib", b"/usr/libexec/", b"/snap/"];
-/// … and those where administrators install programs.
-const INSTALLED: &[&[u8]] = &[b"/usr/", b"/opt/", b"/nix/store/"];
-
-/// What a path rule looks at.
+/// What is judged of an exec.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Judged<'a> {
     /// Absolute, but for a memfd.
@@ -92,26 +82,6 @@ impl<'a> Components<'a> {
         let start: &[u8] = if self.cut { b".../" } else { b"/" };
         [start, &self.names.join(&b'/')].concat()
     }
-}
-
-/// What comes after the last slash.
-pub(super) fn basename(path: &[u8]) -> &[u8] {
-    path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
-}
-
-/// Whether the path lies in one of the directories (which end with a slash, or are the beginning of a name).
-pub(super) fn below(path: &[u8], directories: &[&[u8]]) -> bool {
-    directories.iter().any(|directory| path.starts_with(directory))
-}
-
-/// In a directory that only the package manager writes to.
-pub(super) fn is_system(path: &[u8]) -> bool {
-    below(path, SYSTEM)
-}
-
-/// In a directory where programs get installed.
-pub(super) fn is_installed(path: &[u8]) -> bool {
-    is_system(path) || below(path, INSTALLED)
 }
 
 #[cfg(test)]

@@ -1,40 +1,121 @@
 //! From a finding to the event that is published.
 
-use super::{Context, Finding};
-use crate::events::text;
-use crate::events::{Alert, Ancestor, BootClock, Lost, Subject};
-use crate::signals::exec::Exec;
+use std::borrow::Cow;
 
-/// Most ancestors in an event: a chain of processes can be as long as somebody likes.
-const ANCESTORS: usize = 20;
+use serde_json::Value;
 
-/// The event of a finding about an exec.
-pub fn alert_of_exec(finding: Finding, exec: &Exec, context: &dyn Context, clock: BootClock, lost: Lost) -> Alert {
-    let ancestors = context.ancestors().into_iter().take(ANCESTORS).map(|ancestor| {
-        Ancestor::new(ancestor.pid, ancestor.start_ticks, &ancestor.exe, &ancestor.args, ancestor.uid, clock)
-    });
-    let process = Subject {
-        cgroup: context.cgroup().map(|cgroup| text::lossy(cgroup).into_owned()),
-        unit: context.unit().map(str::to_owned),
-        container: context.container().map(str::to_owned),
-        group: context.group().to_owned(),
-        ancestors: ancestors.collect(),
-        ..Subject::of_exec(exec, clock)
-    };
-    alert_of_observer(finding, process, clock, lost)
+use super::eval::Finding;
+use super::lang::ast::Priority;
+use super::losses::LossCount;
+use crate::events::{Alert, BootClock, Lost, Recent, RuleSource, Seen, Severity, Subject, redact};
+
+/// The rule that tells of losses: it has no event to judge, its text and its urgency count.
+pub const EVENT_LOSS: &str = "event_loss";
+
+/// What a rule's priority is among our severities.
+pub const fn severity(priority: Priority) -> Severity {
+    match priority {
+        Priority::Emergency | Priority::Alert | Priority::Critical => Severity::Critical,
+        Priority::Error => Severity::High,
+        Priority::Warning => Severity::Medium,
+        Priority::Notice => Severity::Low,
+        Priority::Informational | Priority::Debug => Severity::Info,
+    }
 }
 
-/// The event of a finding about the daemon itself, which `process` describes.
-pub fn alert_of_observer(finding: Finding, process: Subject, clock: BootClock, lost: Lost) -> Alert {
+/// Longest text of a value, and of a message, bytes: `argv` has all of a command line that is longer.
+const TEXT: usize = 1 << 10;
+const MESSAGE: usize = 4 << 10;
+
+/// A text without secrets, cut where it is long.
+fn short(text: &str, most: usize) -> String {
+    // Before it is cut, so that no secret stays because its name is gone.
+    let mut text = redact::text(text);
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most));
+        text.push('…');
+    }
+    text
+}
+
+/// A value without secrets: a command line may have them.
+fn published(value: Value) -> Value {
+    match value {
+        Value::String(text) => short(&text, TEXT).into(),
+        Value::Array(values) => values.into_iter().map(published).collect(),
+        other => other,
+    }
+}
+
+/// The event of a finding about `process`.
+pub fn alert(finding: Finding, process: Subject, recent: Vec<Recent>, clock: BootClock, lost: Lost) -> Alert {
+    let (rule, time) = (&finding.rule, clock.time(finding.time_ns));
+    let seen = (finding.held_back > 0).then(|| Seen { count: finding.held_back + 1, first: time, last: time });
+    let seen = match (seen, finding.storm) {
+        (_, Some(storm)) => Some(Seen { count: storm.count, first: clock.time(storm.since_ns), last: time }),
+        (seen, None) => seen,
+    };
+    let mut evidence: Vec<(Cow<'static, str>, Value)> = Vec::new();
+    let mut add = |name: String, value: Value| {
+        if !value.is_null() && !evidence.iter().any(|(known, _)| *known == name) {
+            evidence.push((name.into(), published(value)));
+        }
+    };
+    // What the condition rests on first, then what else the message shows.
+    for one in &finding.evidence {
+        if one.held {
+            add(one.field.clone(), one.value.clone());
+        }
+    }
+    for (name, value) in &finding.fields {
+        add(name.clone(), value.clone());
+    }
+    if let Some(count) = finding.counted {
+        add("count".to_owned(), count.into());
+    }
+    if let Some(begun_ns) = finding.begun_ns {
+        add("sequence_begun".to_owned(), clock.time(begun_ns).to_string().into());
+    }
     Alert {
-        time: clock.time(finding.time_ns),
-        rule: finding.rule.id,
-        title: finding.rule.title,
-        severity: finding.severity,
-        attack: finding.rule.attack,
-        process,
-        evidence: finding.evidence,
-        suppressed: finding.suppressed,
+        kernel_ns: finding.time_ns,
+        title: rule.more.title.clone().unwrap_or_else(|| rule.name.clone()).into(),
+        output: Some(short(&finding.message, MESSAGE)),
+        priority: Some(rule.priority.to_string().into()),
+        attack: rule.more.attack.iter().map(|id| id.clone().into()).collect(),
+        tags: rule.tags.clone(),
+        rule_source: Some(RuleSource { file: rule.place.file.display().to_string(), version: None }),
+        evidence,
+        recent,
+        seen,
+        suppressed: finding.held_back,
         lost,
+        ..Alert::new(time, rule.name.clone(), severity(rule.priority), process)
+    }
+}
+
+/// The event of records that were lost. `process` is the daemon itself.
+pub fn alert_of_losses(
+    rule: &super::lang::ast::Rule,
+    grown: &[LossCount],
+    process: Subject,
+    now_ns: u64,
+    clock: BootClock,
+    lost: Lost,
+) -> Alert {
+    let text = |count: &LossCount| format!("{} {}: {}", count.signal, count.cause, count.total);
+    let losses = grown.iter().map(text).collect::<Vec<_>>().join(", ");
+    let json =
+        |count: &LossCount| serde_json::json!({ "signal": count.signal, "cause": count.cause, "count": count.total });
+    Alert {
+        kernel_ns: now_ns,
+        title: rule.more.title.clone().unwrap_or_else(|| rule.name.clone()).into(),
+        output: Some(format!("Events lost | {losses}")),
+        priority: Some(rule.priority.to_string().into()),
+        attack: rule.more.attack.iter().map(|id| id.clone().into()).collect(),
+        tags: rule.tags.clone(),
+        rule_source: Some(RuleSource { file: rule.place.file.display().to_string(), version: None }),
+        evidence: vec![("lost".into(), grown.iter().map(json).collect())],
+        lost,
+        ..Alert::new(clock.time(now_ns), rule.name.clone(), severity(rule.priority), process)
     }
 }

@@ -10,7 +10,8 @@ use serde::ser::{SerializeMap, Serializer};
 use serde_json::Value;
 
 use super::{SCHEMA, Severity, redact, text::lossy};
-use crate::signals::exec::Exec;
+use crate::processes::Process;
+use crate::signals::exec::{Exec, ExecFile, Written};
 
 /// Nanoseconds of a kernel clock tick as /proc counts them (`USER_HZ` is 100 on every architecture we run on).
 const TICK_NS: u64 = 10_000_000;
@@ -26,6 +27,11 @@ impl BootClock {
     /// From the time of day at boot, nanoseconds since 1970.
     pub const fn new(boot_ns: i128) -> Self {
         Self { boot_ns }
+    }
+
+    /// The time of day at boot, nanoseconds since 1970.
+    pub const fn boot_ns(self) -> i128 {
+        self.boot_ns
     }
 
     /// From the two clocks as they are now. Read it anew now and then: somebody may set the time of day.
@@ -48,22 +54,94 @@ impl BootClock {
 pub struct Alert {
     /// When it happened.
     pub time: Timestamp,
+    /// The same by the kernel's clock, nanoseconds since boot.
+    pub kernel_ns: u64,
     /// Id of the rule.
-    pub rule: &'static str,
+    pub rule: Cow<'static, str>,
     /// What happened, in a few words.
-    pub title: &'static str,
+    pub title: Cow<'static, str>,
+    /// What the rule says of this event, where it has a text of its own.
+    pub output: Option<String>,
     /// How bad it is.
     pub severity: Severity,
+    /// The rule's own word for that, where it has one.
+    pub priority: Option<Cow<'static, str>>,
     /// ATT&CK techniques.
-    pub attack: &'static [&'static str],
+    pub attack: Vec<Cow<'static, str>>,
+    /// The rule's tags.
+    pub tags: Vec<String>,
+    /// Where the rule stands; none: it is built in.
+    pub rule_source: Option<RuleSource>,
     /// The process that did it.
     pub process: Subject,
-    /// What the rule looked at.
-    pub evidence: Vec<(&'static str, Value)>,
+    /// What the rule looked at, the field that matched first.
+    pub evidence: Vec<(Cow<'static, str>, Value)>,
+    /// What the process and its ancestors did last.
+    pub recent: Vec<Recent>,
+    /// How often an event like this one was seen; none: once.
+    pub seen: Option<Seen>,
     /// Events like this one that were not published since the last one that was.
     pub suppressed: u64,
     /// What was lost up to now.
     pub lost: Lost,
+}
+
+impl Alert {
+    /// An alert that says no more than this.
+    pub fn new(time: Timestamp, rule: impl Into<Cow<'static, str>>, severity: Severity, process: Subject) -> Self {
+        Self {
+            time,
+            kernel_ns: 0,
+            rule: rule.into(),
+            title: Cow::default(),
+            output: None,
+            severity,
+            priority: None,
+            attack: Vec::new(),
+            tags: Vec::new(),
+            rule_source: None,
+            process,
+            evidence: Vec::new(),
+            recent: Vec::new(),
+            seen: None,
+            suppressed: 0,
+            lost: Lost::default(),
+        }
+    }
+}
+
+/// Where a rule stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RuleSource {
+    /// The file.
+    pub file: String,
+    /// The rule's version, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// Something that a process did shortly before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Recent {
+    /// When, nanoseconds since boot.
+    pub kernel_ns: u64,
+    /// Who.
+    pub pid: u32,
+    /// What, in a few words.
+    pub what: String,
+}
+
+/// How often events like this one were seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Seen {
+    /// How often, this one included.
+    pub count: u64,
+    /// The first time.
+    #[serde(serialize_with = "nanoseconds")]
+    pub first: Timestamp,
+    /// The last time.
+    #[serde(serialize_with = "nanoseconds")]
+    pub last: Timestamp,
 }
 
 /// Records lost since the daemon started.
@@ -109,6 +187,16 @@ pub struct Subject {
     pub gid: u32,
     /// Effective group id.
     pub egid: u32,
+    /// Saved user id.
+    pub suid: u32,
+    /// Effective capabilities, as /proc/PID/status has them.
+    pub capabilities: String,
+    /// Session id.
+    pub session: u32,
+    /// Process group id.
+    pub process_group: u32,
+    /// The program's file.
+    pub file: ProgramFile,
     /// User who logged in.
     pub loginuid: Option<u32>,
     /// Controlling terminal.
@@ -130,6 +218,46 @@ pub struct Subject {
     pub env_truncated: bool,
     /// Its ancestors, nearest first.
     pub ancestors: Vec<Ancestor>,
+}
+
+/// The file of a program as an event shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ProgramFile {
+    /// Inode number.
+    pub inode: u64,
+    /// Device of its file system, as the kernel's dev_t.
+    pub device: u32,
+    /// Type and permission bits, octal.
+    pub mode: String,
+    /// Owner's user id.
+    pub owner: u32,
+    /// Hard links; 0: deleted, or it never had a name.
+    pub links: u32,
+    /// When its contents were last changed; absent: not known.
+    #[serde(serialize_with = "optional_nanoseconds", skip_serializing_if = "Option::is_none")]
+    pub modified: Option<Timestamp>,
+    /// When its inode was last changed; absent: not known.
+    #[serde(serialize_with = "optional_nanoseconds", skip_serializing_if = "Option::is_none")]
+    pub changed: Option<Timestamp>,
+    /// Who opened it for writing shortly before; absent: nobody, as far as known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written_by: Option<u32>,
+}
+
+impl ProgramFile {
+    fn new(file: &ExecFile, written: Option<Written>) -> Self {
+        let time = |ns: u64| (ns != 0).then(|| Timestamp::from_nanosecond(i128::from(ns)).ok()).flatten();
+        Self {
+            inode: file.inode,
+            device: file.device,
+            mode: format!("{:o}", file.mode),
+            owner: file.owner,
+            links: file.links,
+            modified: time(file.modified_ns),
+            changed: time(file.changed_ns),
+            written_by: written.map(|written| written.by.tgid),
+        }
+    }
 }
 
 /// An ancestor as an event shows it.
@@ -173,11 +301,52 @@ impl Subject {
             euid: exec.euid,
             gid: exec.gid,
             egid: exec.egid,
+            suid: exec.suid,
+            capabilities: format!("{:016x}", exec.capabilities),
+            session: exec.session,
+            process_group: exec.process_group,
+            file: ProgramFile::new(&exec.file, exec.written),
             loginuid: exec.loginuid,
             tty: (!exec.tty.is_empty()).then(|| lossy(&exec.tty).into_owned()),
             env,
             env_repeated,
             env_truncated: exec.env_truncated,
+            ..Self::default()
+        }
+    }
+}
+
+impl Subject {
+    /// A process as the table knows it. Cgroup, unit, container, group and ancestors are left to the caller.
+    pub fn of_process(process: &Process, clock: BootClock) -> Self {
+        let (image, credentials) = (&process.image, &process.credentials);
+        let (env, env_repeated) = environment(&image.env);
+        let args: Vec<Vec<u8>> = image.argv().map(<[u8]>::to_vec).collect();
+        Self {
+            pid: process.id.pid,
+            start_time: clock.time(process.started_ns),
+            start_ticks: process.id.start_ticks,
+            exe: lossy(&image.exe).into_owned(),
+            filename: lossy(&image.filename).into_owned(),
+            script: image.script,
+            argv: arguments(&args),
+            argv_length: image.args_length,
+            argv_truncated: image.args_cut,
+            cwd: lossy(&image.cwd).into_owned(),
+            comm: lossy(process.comm.as_bytes()).into_owned(),
+            uid: credentials.uid,
+            euid: credentials.euid,
+            gid: credentials.gid,
+            egid: credentials.egid,
+            suid: credentials.suid,
+            capabilities: format!("{:016x}", credentials.capabilities),
+            session: process.session,
+            process_group: process.process_group,
+            file: ProgramFile::new(&image.file, image.written),
+            loginuid: credentials.loginuid,
+            tty: (!image.tty.is_empty()).then(|| lossy(&image.tty).into_owned()),
+            env,
+            env_repeated,
             ..Self::default()
         }
     }
@@ -229,11 +398,24 @@ struct Body<'a> {
     time: Timestamp,
     rule: &'a str,
     title: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<&'a str>,
     severity: Severity,
-    attack: &'a [&'static str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<&'a str>,
+    attack: &'a [Cow<'static, str>],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    tags: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule_source: Option<&'a RuleSource>,
     process: &'a Subject,
     #[serde(serialize_with = "pairs")]
-    evidence: &'a [(&'static str, Value)],
+    evidence: &'a [(Cow<'static, str>, Value)],
+    kernel_ns: u64,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    recent: &'a [Recent],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seen: Option<Seen>,
     #[serde(skip_serializing_if = "is_zero")]
     suppressed: u64,
     lost: Lost,
@@ -256,12 +438,19 @@ fn nanoseconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, 
     serializer.collect_str(&format_args!("{time:.9}"))
 }
 
+fn optional_nanoseconds<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => nanoseconds(time, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 /// As `/api/v1/processes` has it: the two are compared.
 fn milliseconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{time:.3}"))
 }
 
-fn pairs<S: Serializer>(pairs: &[(&'static str, Value)], serializer: S) -> Result<S::Ok, S::Error> {
+fn pairs<S: Serializer>(pairs: &[(Cow<'static, str>, Value)], serializer: S) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(Some(pairs.len()))?;
     for (name, value) in pairs {
         map.serialize_entry(name, value)?;
@@ -276,12 +465,19 @@ impl Rendered {
     pub(super) fn new(alert: &Alert, host: Option<&str>) -> Self {
         let body = Body {
             time: alert.time,
-            rule: alert.rule,
-            title: alert.title,
+            kernel_ns: alert.kernel_ns,
+            rule: &alert.rule,
+            title: &alert.title,
+            output: alert.output.as_deref(),
             severity: alert.severity,
-            attack: alert.attack,
+            priority: alert.priority.as_deref(),
+            attack: &alert.attack,
+            tags: &alert.tags,
+            rule_source: alert.rule_source.as_ref(),
             process: &alert.process,
             evidence: &alert.evidence,
+            recent: &alert.recent,
+            seen: alert.seen,
             suppressed: alert.suppressed,
             lost: alert.lost,
             host: host.map(|name| Host { name }),

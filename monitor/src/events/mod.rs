@@ -3,13 +3,15 @@
 //! This module knows nothing about rules. `detect` decides what an event is, and why.
 
 mod alert;
-mod redact;
+mod format;
+pub(crate) mod redact;
 mod severity;
 mod sink;
 mod store;
 pub(crate) mod text;
 
-pub use alert::{Alert, Ancestor, BootClock, Lost, Subject};
+pub use alert::{Alert, Ancestor, BootClock, Lost, ProgramFile, Recent, RuleSource, Seen, Subject};
+pub use format::Format;
 pub use redact::REDACTED;
 pub use severity::{Severity, UnknownSeverity};
 pub use sink::{Output, Sink, SinkError, SinkOptions};

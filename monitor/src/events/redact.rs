@@ -21,7 +21,7 @@ const SHORT_OPTIONS: &[(&str, &str, bool)] =
 const VALUE_FOLLOWS: &[&str] = &["sshpass", "curl"];
 
 /// The arguments without their secrets.
-pub(super) fn arguments(args: Vec<Cow<'_, str>>) -> Vec<String> {
+pub(crate) fn arguments(args: Vec<Cow<'_, str>>) -> Vec<String> {
     let program = args.first().map(|arg| arg.rsplit('/').next().unwrap_or_default().to_owned()).unwrap_or_default();
     let mut secret_follows = None;
     args.into_iter()
@@ -50,7 +50,7 @@ pub(super) fn arguments(args: Vec<Cow<'_, str>>) -> Vec<String> {
 }
 
 /// One text without `name=value` secrets, passwords in addresses and Authorization headers.
-pub(super) fn text(text: &str) -> String {
+pub(crate) fn text(text: &str) -> String {
     authorization(&addresses(&assignments(text)))
 }
 

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Published;
+use super::{Format, Published};
 use crate::metrics::{Families, Kind, Metric};
 
 /// Most events that wait for the writer.
@@ -65,6 +65,8 @@ impl Output {
 pub struct SinkOptions {
     /// Where to.
     pub output: Output,
+    /// How.
+    pub format: Format,
     /// The file. Its directory is made with mode 0750 if it is missing, it itself with mode 0600.
     pub file: PathBuf,
     /// The file makes way for a new one before it grows beyond this, bytes.
@@ -140,13 +142,13 @@ impl Sink {
             Output::Stdout => writer::Target::stdout().map_err(SinkError::Stdout)?,
             Output::File => writer::Target::File(file::RotatingFile::open(options)?),
         };
-        Self::start(options.output, target, shared)
+        Self::start(options.output, options.format, target, shared)
     }
 
-    fn start(output: Output, target: writer::Target, shared: Arc<Shared>) -> Result<Self, SinkError> {
+    fn start(output: Output, format: Format, target: writer::Target, shared: Arc<Shared>) -> Result<Self, SinkError> {
         let (queue, events) = sync_channel(QUEUE);
         let (finish, finished) = sync_channel(1);
-        let writer = writer::Writer::new(target, Arc::clone(&shared));
+        let writer = writer::Writer::new(target, format, Arc::clone(&shared));
         std::thread::Builder::new()
             .name("event-writer".to_owned())
             .spawn(move || {

@@ -1,5 +1,6 @@
 //! The published events that are kept in memory, for the HTTP interface to page through and to follow.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -80,7 +81,7 @@ pub struct Store {
     host: Option<String>,
 }
 
-type Series = (&'static str, Severity, String);
+type Series = (Cow<'static, str>, Severity, String);
 
 #[derive(Debug, Default)]
 struct State {
@@ -165,7 +166,7 @@ impl Store {
 
 impl State {
     fn count(&mut self, alert: &Alert, group: &str) {
-        let mut series = (alert.rule, alert.severity, group.to_owned());
+        let mut series = (alert.rule.clone(), alert.severity, group.to_owned());
         if self.totals.len() >= MAX_SERIES && !self.totals.contains_key(&series) {
             OTHER.clone_into(&mut series.2);
         }
@@ -175,7 +176,7 @@ impl State {
     /// The rule's id, shared with earlier events of the same kind.
     fn rule(&self, alert: &Alert) -> Arc<str> {
         let known = self.index.keys().find(|(rule, _)| **rule == *alert.rule);
-        known.map_or_else(|| Arc::from(alert.rule), |(rule, _)| Arc::clone(rule))
+        known.map_or_else(|| Arc::from(&*alert.rule), |(rule, _)| Arc::clone(rule))
     }
 
     fn keep(&mut self, event: &Arc<Published>) {

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use serde::Serialize;
 
 use super::query::ProcessQuery;
-use crate::{budget::BudgetStatus, events::Store, metrics::Snapshot};
+use crate::{audit::Head, budget::BudgetStatus, events::Store, metrics::Snapshot};
 
 /// A future whose type is not named, for a trait that can be used as an object.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -22,6 +22,8 @@ pub trait Backend: Send + Sync + 'static {
     fn status(&self) -> Status;
     /// Whether events and numbers flow; if not, why.
     fn ready(&self) -> Result<(), String>;
+    /// The last record of the audit trail that is safe on disk; none: no trail is kept.
+    fn audit_head(&self) -> Option<Head>;
     /// The published events.
     fn events(&self) -> &Store;
 }

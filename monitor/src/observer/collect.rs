@@ -4,11 +4,12 @@ use monitor_common::{loss::Loss, record::Ring};
 
 use super::{KernelSide, Observer, per_process};
 use crate::{
+    audit,
     bpf::loader::{HookState, SignalReport, SignalState},
     budget, detect, events, health, http,
     metrics::{Families, Kind, Metric, Snapshot},
-    processes,
-    signals::{SIGNALS, block_io, host, syscalls, tcp},
+    processes, respond,
+    signals::{SIGNALS, activity, block_io, host, syscalls, tcp},
 };
 
 static LOST: Metric = Metric {
@@ -81,7 +82,9 @@ pub fn metrics() -> Vec<(&'static str, Vec<&'static Metric>)> {
             [processes::PER_PROCESS_METRICS, per_process::METRICS].concat(),
         ),
         ("Host", host::METRICS.to_vec()),
-        ("Security events", [detect::METRICS, events::METRICS].concat()),
+        ("Security events", [detect::metrics().as_slice(), events::METRICS, activity::METRICS].concat()),
+        ("Audit trail", audit::METRICS.to_vec()),
+        ("Responses", respond::METRICS.to_vec()),
         ("The daemon itself", [METRICS, health::METRICS, budget::METRICS, http::METRICS].concat()),
     ]
 }
@@ -101,6 +104,9 @@ impl Observer {
             if let Some(block_io) = &mut kernel.block_io {
                 block_io.collect(groups, &mut families);
             }
+            if let Some(activity) = &kernel.activity {
+                activity.collect(&mut families);
+            }
             of_kernel(kernel, &mut families);
         } else {
             // Whoever is alerted by a signal that is off has to hear of all of them.
@@ -116,9 +122,14 @@ impl Observer {
         if let Some(host) = &self.host {
             host.collect(&mut families);
         }
-        self.engine.collect(&mut families);
+        self.judge.engine.collect(&mut families);
+        self.judge.recorder.collect(&mut families);
         self.store.collect(&mut families);
         self.sink.collect(&mut families);
+        self.trail.collect(&mut families);
+        if let Some(responder) = &self.responder {
+            responder.collect(&mut families);
+        }
         self.health.collect(&mut families);
         if let Some(governor) = &self.governor {
             governor.collect(&mut families);
@@ -138,7 +149,7 @@ fn of_kernel(kernel: &KernelSide, families: &mut Families) {
     }
     for ring in Ring::ALL {
         let account = kernel.account(ring);
-        let malformed = account.malformed + kernel.undecodable[ring as usize];
+        let malformed = account.malformed + kernel.order.undecodable[ring as usize];
         families.counter(&RECORDS, &[ring.name()], account.received as f64);
         families.counter(&BYTES, &[ring.name()], account.bytes as f64);
         families.counter(&MISSING, &[ring.name()], account.missing as f64);

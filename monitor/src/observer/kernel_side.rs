@@ -9,13 +9,15 @@ use aya::maps::{PerCpuArray, RingBuf};
 use monitor_common::{
     loss::Loss,
     process_slot::SlotRef,
-    record::{Header, Kind, Ring},
-    signals::process::{ExitRecord, ForkRecord},
+    record::{Header, Ring},
 };
 use tokio::io::unix::AsyncFd;
 use tracing::{debug, warn};
-use zerocopy::FromBytes as _;
 
+use super::{
+    happened::Happened,
+    order::{Order, Rings},
+};
 use crate::{
     bpf::{
         BpfError,
@@ -29,8 +31,8 @@ use crate::{
     processes::{GroupId, ProcessId, ProcessTable},
     signals::{
         SIGNALS,
+        activity::{Activities, Selection, Selector},
         block_io::BlockIo,
-        exec::{self, Exec},
         syscalls::Syscalls,
         tcp::Tcp,
     },
@@ -43,10 +45,11 @@ const CROWDED: usize = 16;
 
 /// What came out of the rings at one look.
 pub struct Batch {
-    /// Records, of all kinds.
-    pub records: usize,
-    /// Programs executed, to be judged.
-    pub execs: Vec<Exec>,
+    /// How many records that were.
+    pub taken: usize,
+    /// What happened, in the order of time. Whoever goes through it has the process table as it was at each moment, by
+    /// [`Happened::apply`].
+    pub happened: Vec<Happened>,
 }
 
 /// The kernel programs with everything that is read from them. Dropping it detaches them.
@@ -61,49 +64,42 @@ pub struct KernelSide {
     pub tcp: Option<Tcp>,
     /// Block requests.
     pub block_io: Option<BlockIo>,
-    /// Records that were long enough for their header but not for their kind.
-    pub undecodable: [u64; Ring::ALL.len()],
+    /// Activities.
+    pub activity: Option<Activities>,
+    /// The order of what comes out of the rings.
+    pub order: Order,
     security: Drain,
     telemetry: Drain,
+    bulk: Drain,
     lost: PerCpuArray<aya::maps::MapData, u64>,
     /// Processes that ended since the counters were added up.
     ended: usize,
-    /// Execs that came out of their ring before what was born before them.
-    waiting: Vec<Exec>,
 }
 
-/// A birth or a death.
-enum Life {
-    Fork(ForkRecord),
-    Exit(ExitRecord),
+/// Is shown each record with its ring; and when a look at a ring begins, none.
+pub(super) type Tee<'a, 't> = &'a mut (dyn FnMut(Ring, Option<&[u8]>) + 't);
+
+/// The rings of the running kernel.
+struct Live<'a, 't> {
+    security: &'a mut Drain,
+    telemetry: &'a mut Drain,
+    bulk: &'a mut Drain,
+    tee: Option<Tee<'a, 't>>,
 }
 
-impl Life {
-    fn decode(header: &Header, record: &[u8]) -> Option<Self> {
-        match Kind::from_number(header.kind)? {
-            Kind::Fork => ForkRecord::read_from_prefix(record).ok().map(|(fork, _)| Self::Fork(fork)),
-            Kind::Exit => ExitRecord::read_from_prefix(record).ok().map(|(exit, _)| Self::Exit(exit)),
-            Kind::Exec | Kind::ExecLong | Kind::Activity => None,
-        }
-    }
-
-    const fn time_ns(&self) -> u64 {
-        match self {
-            Self::Fork(fork) => fork.header.time_ns,
-            Self::Exit(exit) => exit.header.time_ns,
-        }
-    }
-
-    /// Returns how many processes ended by it.
-    fn apply(&self, table: &mut ProcessTable) -> usize {
-        match self {
-            Self::Fork(fork) => table.on_fork(fork),
-            Self::Exit(exit) => {
-                table.on_exit(exit);
-                return 1;
-            }
-        }
-        0
+impl Rings for Live<'_, '_> {
+    fn take(&mut self, ring: Ring, limit: usize, take: &mut dyn FnMut(&Header, &[u8])) -> usize {
+        let drain = match ring {
+            Ring::Security => &mut *self.security,
+            Ring::Telemetry => &mut *self.telemetry,
+            Ring::Bulk => &mut *self.bulk,
+        };
+        let Some(tee) = &mut self.tee else { return drain.drain(limit, take) };
+        tee(ring, None);
+        drain.drain(limit, |header, record| {
+            tee(ring, Some(record));
+            take(header, record);
+        })
     }
 }
 
@@ -114,7 +110,9 @@ impl KernelSide {
     /// When nothing can be loaded at all.
     pub fn load(btf: &Path, config: &Config) -> Result<Self, BpfError> {
         let mut kernel = Kernel::look(btf, &config.kernel.disable_hooks)?;
-        Self::open(loader::load(&mut kernel, &settings(config))?)
+        let mut kernel_side = Self::open(loader::load(&mut kernel, &settings(config))?)?;
+        kernel_side.select(Selection::of_config(&config.activity), config.activity.bulk_rate);
+        Ok(kernel_side)
     }
 
     fn open(mut loaded: Loaded) -> Result<Self, BpfError> {
@@ -122,98 +120,81 @@ impl KernelSide {
         let syscalls = if loaded.runs("syscalls") { Some(Syscalls::new(&mut loaded)?) } else { None };
         let tcp = if loaded.runs("tcp") { Some(Tcp::new(&mut loaded)?) } else { None };
         let block_io = if loaded.runs("block_io") { Some(BlockIo::new(&mut loaded)?) } else { None };
+        let activity = if loaded.runs("activity") { Some(Activities::new(&mut loaded)?) } else { None };
         let ring = |loaded: &mut Loaded, ring| -> Result<Drain, BpfError> {
             let map: RingBuf<_> = loaded.take(drain::map(ring))?;
             Ok(Drain::new(map))
         };
         let (security, telemetry) = (ring(&mut loaded, Ring::Security)?, ring(&mut loaded, Ring::Telemetry)?);
+        let bulk = ring(&mut loaded, Ring::Bulk)?;
         let lost = loaded.take(maps::LOST)?;
-        let undecodable = [0; Ring::ALL.len()];
         Ok(Self {
             loaded,
             slots,
             syscalls,
             tcp,
             block_io,
-            undecodable,
+            activity,
+            order: Order::default(),
             security,
             telemetry,
+            bulk,
             lost,
             ended: 0,
-            waiting: Vec::new(),
         })
     }
 
-    /// Becomes readable when a ring is half full.
-    pub fn waker(&self) -> Option<[AsyncFd<OwnedFd>; 2]> {
+    /// Lets this leave the kernel, and nothing else. What cannot be set is logged.
+    pub fn select(&mut self, selection: Selection, bulk_rate: u32) {
+        if let Some(activity) = &mut self.activity
+            && let Err(error) = activity.selector.apply(selection, bulk_rate)
+        {
+            warn!(%error, "what is observed cannot be changed");
+        }
+    }
+
+    /// The files that are watched.
+    pub fn watched(&self) -> Option<&Selector> {
+        self.activity.as_ref().map(|activity| &activity.selector)
+    }
+
+    /// Looks again what files the watched paths are.
+    pub fn rewatch(&mut self) {
+        if let Some(activity) = &mut self.activity
+            && let Err(error) = activity.selector.refresh()
+        {
+            warn!(%error, "what is watched cannot be changed");
+        }
+    }
+
+    /// Becomes readable when a ring is half full, or has what rules may alert of.
+    pub(super) fn waker(&self) -> Option<Waker> {
         let watch = |drain: &Drain| -> std::io::Result<AsyncFd<OwnedFd>> {
             sys::watch(drain.ring().as_fd().try_clone_to_owned()?)
         };
-        match (watch(&self.security), watch(&self.telemetry)) {
-            (Ok(security), Ok(telemetry)) => Some([security, telemetry]),
-            (Err(error), _) | (_, Err(error)) => {
+        let wakers = || Ok([watch(&self.security)?, watch(&self.telemetry)?, watch(&self.bulk)?]);
+        match wakers() {
+            Ok(wakers) => Some(wakers),
+            Err::<_, std::io::Error>(error) => {
                 warn!(%error, "the rings cannot be waited for: they are looked at from time to time only");
                 None
             }
         }
     }
 
-    /// Takes up to `limit` records out of each ring, and puts births, execs and deaths into the table in the order in
-    /// which they happened: a child is what its parent was at that time. Execs go to the caller, too.
-    ///
-    /// The rings are not read at one moment. Execs are read first, so that whatever was born before one of them is known;
-    /// and again last, so that whatever was executed before one of the births is known. Of the latter those that happened
-    /// after all births read wait for the next time: somebody may have been born in between.
-    pub fn drain(&mut self, limit: usize, table: &mut ProcessTable) -> Batch {
-        let mut execs = std::mem::take(&mut self.waiting);
-        let mut records = self.execs(limit, &mut execs);
-        let mut lives = Vec::new();
-        records += self.lives(limit, &mut lives);
-        let all = lives.len() < limit;
-        let mut later = Vec::new();
-        records += self.execs(limit, &mut later);
-        let newest = lives.iter().map(Life::time_ns).max().unwrap_or(0);
-        if all {
-            let (known, waiting) = later.into_iter().partition(|exec| exec.time_ns <= newest);
-            (later, self.waiting) = (known, waiting);
-        }
-        execs.append(&mut later);
-        // Each CPU's records are in order already, and so is nearly everything else.
-        execs.sort_by_key(|exec| exec.time_ns);
-        lives.sort_by_key(Life::time_ns);
-        let mut lives = lives.into_iter().peekable();
-        for exec in &execs {
-            while let Some(life) = lives.next_if(|life| life.time_ns() <= exec.time_ns) {
-                self.ended += life.apply(table);
+    /// Takes up to `limit` records out of each ring, in the order in which what they tell happened ([`Order::look`]). Each
+    /// record is shown to `tee` as it came.
+    pub fn drain(&mut self, limit: usize, tee: Option<Tee<'_, '_>>) -> Batch {
+        let mut rings =
+            Live { security: &mut self.security, telemetry: &mut self.telemetry, bulk: &mut self.bulk, tee };
+        let batch = self.order.look(limit, &mut rings);
+        for record in &batch.happened {
+            self.ended += usize::from(matches!(record, Happened::Exit(_)));
+            if let (Happened::Activity(activity), Some(activities)) = (record, &mut self.activity) {
+                activities.note(activity);
             }
-            table.on_exec(exec);
         }
-        for life in lives {
-            self.ended += life.apply(table);
-        }
-        Batch { records, execs }
-    }
-
-    fn execs(&mut self, limit: usize, into: &mut Vec<Exec>) -> usize {
-        let undecodable = &mut self.undecodable[Ring::Security as usize];
-        self.security.drain(limit, |_, record| match exec::decode(record) {
-            Ok(exec) => into.push(exec),
-            Err(error) => {
-                *undecodable += 1;
-                warn!(%error, "an exec record cannot be decoded");
-            }
-        })
-    }
-
-    fn lives(&mut self, limit: usize, into: &mut Vec<Life>) -> usize {
-        let undecodable = &mut self.undecodable[Ring::Telemetry as usize];
-        self.telemetry.drain(limit, |header, record| match Life::decode(header, record) {
-            Some(life) => into.push(life),
-            None => {
-                *undecodable += 1;
-                warn!(kind = header.kind, length = record.len(), "a record cannot be decoded");
-            }
-        })
+        batch
     }
 
     /// Have so many processes ended that slots may run out before the counters are added up?
@@ -284,6 +265,7 @@ impl KernelSide {
         match ring {
             Ring::Security => self.security.account(),
             Ring::Telemetry => self.telemetry.account(),
+            Ring::Bulk => self.bulk.account(),
         }
     }
 
@@ -293,12 +275,16 @@ impl KernelSide {
     }
 }
 
-/// Waits until a ring is half full; for ever when that cannot be told.
-pub(super) async fn woken(waker: Option<&[AsyncFd<OwnedFd>; 2]>) {
-    let Some([security, telemetry]) = waker else { return std::future::pending().await };
+/// The rings, to be waited for.
+pub(super) type Waker = [AsyncFd<OwnedFd>; 3];
+
+/// Waits until the daemon is woken for a ring; for ever when that cannot be told.
+pub(super) async fn woken(waker: Option<&Waker>) {
+    let Some([security, telemetry, bulk]) = waker else { return std::future::pending().await };
     let ready = tokio::select! {
         ready = security.readable() => ready,
         ready = telemetry.readable() => ready,
+        ready = bulk.readable() => ready,
     };
     match ready {
         Ok(mut guard) => guard.clear_ready(),
@@ -324,6 +310,7 @@ fn settings(config: &Config) -> Settings {
         slots: config.processes.slots,
         security_ring: u32::try_from(config.kernel.security_ring).unwrap_or(u32::MAX),
         telemetry_ring: u32::try_from(config.kernel.telemetry_ring).unwrap_or(u32::MAX),
+        bulk_ring: u32::try_from(config.kernel.bulk_ring).unwrap_or(u32::MAX),
         log_level: log_level(config.log.kernel),
     }
 }

@@ -3,9 +3,13 @@
 
 mod budget;
 mod collect;
+mod happened;
 mod kernel_side;
+mod order;
 mod per_process;
 mod publish;
+mod respond;
+mod world;
 
 use std::{
     path::Path,
@@ -23,21 +27,27 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use crate::{
+    audit::Trail,
     bpf::{BpfError, drain::Pace, wall::since_boot},
     budget::{Board, Governor},
     config::Config,
-    detect::{Engine, RuleSettings},
-    events::{Sink, Store},
+    detect::eval::{Engine, Rules},
+    events::{BootClock, Sink, Store},
     health::Health,
     http::ProcessQuery,
     metrics::Snapshot,
     processes::{GroupOptions, GroupRule, Groups, Options, PerProcess, ProcessTable},
-    signals::host::Host,
+    respond::Responder,
+    signals::{activity::Selection, host::Host},
     sys,
 };
 
 pub use collect::metrics;
-pub use kernel_side::KernelSide;
+pub use happened::Happened;
+pub use kernel_side::{Batch, KernelSide};
+pub use order::{Order, Rings};
+pub use publish::{Judge, Judged, lost};
+pub use world::{HostNames, Surroundings};
 
 /// Between two slices of /proc.
 const SLICES: Duration = Duration::from_millis(10);
@@ -52,6 +62,8 @@ const REFRESH: Duration = Duration::from_secs(5);
 const EXPIRE: Duration = Duration::from_secs(1);
 const REBALANCE: Duration = Duration::from_secs(10);
 const RESCAN: Duration = Duration::from_secs(60);
+/// Between two looks at what files the watched paths are.
+const REWATCH: Duration = Duration::from_secs(10);
 
 /// What others ask of the pipeline.
 pub enum Query {
@@ -60,7 +72,7 @@ pub enum Query {
     /// Processes as JSON.
     Processes(ProcessQuery, oneshot::Sender<serde_json::Value>),
     /// Work by this configuration and these rules from now on.
-    Reconfigure(Box<Config>, RuleSettings, oneshot::Sender<()>),
+    Reconfigure(Box<Config>, Rules, oneshot::Sender<()>),
 }
 
 /// The pipeline's parts.
@@ -69,9 +81,15 @@ pub struct Observer {
     kernel: Option<KernelSide>,
     table: ProcessTable,
     host: Option<Host>,
-    engine: Engine,
+    judge: Judge,
     store: Arc<Store>,
     sink: Arc<Sink>,
+    trail: Arc<Trail>,
+    responder: Option<Responder>,
+    /// Names of users, groups and the host.
+    names: HostNames,
+    /// Nanoseconds since 1970 at boot, as last looked at.
+    boot_ns: i128,
     health: Health,
     governor: Option<Governor>,
     board: Arc<Board>,
@@ -86,6 +104,8 @@ pub struct Outlets {
     pub store: Arc<Store>,
     /// Published events, for a file or standard output.
     pub sink: Arc<Sink>,
+    /// Published events, and what else is kept for good.
+    pub trail: Arc<Trail>,
     /// How the budget is kept.
     pub board: Arc<Board>,
     /// Nanoseconds since boot at the last round.
@@ -100,6 +120,7 @@ struct Due {
     expire: Instant,
     rebalance: Instant,
     rescan: Instant,
+    rewatch: Instant,
     host: Instant,
 }
 
@@ -108,12 +129,12 @@ impl Observer {
     /// slips between.
     pub fn new(
         config: Box<Config>,
-        rules: &RuleSettings,
-        kernel: Option<KernelSide>,
+        rules: Rules,
+        mut kernel: Option<KernelSide>,
         health: Health,
         outlets: Outlets,
     ) -> Self {
-        let Outlets { store, sink, board, heartbeat } = outlets;
+        let Outlets { store, sink, trail, board, heartbeat } = outlets;
         let mut table = ProcessTable::new(table_options(&config), Groups::new(group_options(&config)));
         table.set_per_process(per_process_options(&config));
         match table.seed() {
@@ -128,14 +149,38 @@ impl Observer {
             expire: now,
             rebalance: now + EXPIRE,
             rescan: now + RESCAN,
+            rewatch: now + REWATCH,
             host: now,
         };
         let host = config.signals.host.then(Host::new);
-        let engine = Engine::new(rules);
+        let responder = respond::start(&config, &trail);
+        let mut engine = Engine::default();
+        engine.replace(rules);
+        let judge = Judge::new(engine);
+        if let Some(kernel) = &mut kernel {
+            kernel.select(selection(&config, &judge.engine), config.activity.bulk_rate);
+        }
         // Parsing the kernel's type information took several times what the daemon needs from now on.
         sys::trim_heap();
         let governor = budget::governor(&config, kernel.as_ref());
-        Self { config, kernel, table, host, engine, store, sink, health, governor, board, due, heartbeat }
+        Self {
+            config,
+            kernel,
+            table,
+            host,
+            judge,
+            store,
+            sink,
+            trail,
+            responder,
+            names: HostNames::of_host(),
+            boot_ns: BootClock::read().boot_ns(),
+            health,
+            governor,
+            board,
+            due,
+            heartbeat,
+        }
     }
 
     /// Works until `shutdown` becomes true or its sender is gone.
@@ -174,10 +219,11 @@ impl Observer {
     fn round(&mut self) -> usize {
         self.heartbeat.store(since_boot(), Ordering::Relaxed);
         let Some(kernel) = &mut self.kernel else { return 0 };
-        let batch = kernel.drain(Pace::BATCH, &mut self.table);
-        let taken = batch.records;
-        for exec in batch.execs {
-            self.judge(&exec);
+        let Batch { taken, happened } = kernel.drain(Pace::BATCH, None);
+        for record in happened {
+            // The table is as it was at that moment: rules are asked before anything later changes it.
+            record.apply(&mut self.table);
+            self.publish(record);
         }
         self.table.settle();
         if self.kernel.as_ref().is_some_and(KernelSide::crowded) {
@@ -220,8 +266,16 @@ impl Observer {
             if let Err(error) = self.table.rescan() {
                 warn!(%error, "/proc cannot be listed");
             }
+            // Somebody may have set the time of day, or added a user.
+            self.boot_ns = BootClock::read().boot_ns();
+            self.names.accounts.refresh();
             // After a storm of processes the memory of those that are forgotten is scattered.
             sys::trim_heap();
+        }
+        if due(&mut self.due.rewatch, REWATCH)
+            && let Some(kernel) = &mut self.kernel
+        {
+            kernel.rewatch();
         }
         if let Some(host) = &mut self.host
             && due(&mut self.due.host, self.config.host.interval)
@@ -266,8 +320,14 @@ impl Observer {
                 self.table.set_options(table_options(&config));
                 self.table.set_group_options(group_options(&config));
                 self.table.set_per_process(per_process_options(&config));
-                self.engine.tune(&rules);
+                self.judge.engine.replace(rules);
+                if let Some(responder) = &self.responder {
+                    responder.set_options(respond::options(&config));
+                }
                 self.set_budget(&config);
+                if let Some(kernel) = &mut self.kernel {
+                    kernel.select(selection(&config, &self.judge.engine), config.activity.bulk_rate);
+                }
                 self.config = config;
                 info!("works by the new configuration");
                 let _ = to.send(());
@@ -276,11 +336,19 @@ impl Observer {
     }
 }
 
+/// What leaves the kernel: what rules need, and what the configuration asks for.
+pub fn selection(config: &Config, engine: &Engine) -> Selection {
+    let mut selection = Selection::of_config(&config.activity);
+    selection.merge(&Selection::of_needs(&engine.needs()));
+    selection
+}
+
 fn table_options(config: &Config) -> Options {
     Options {
         capacity: config.processes.table as usize,
         keep_exited: config.processes.keep_exited,
         exclude: Some(std::process::id()),
+        offline: false,
     }
 }
 

@@ -1,93 +1,182 @@
-//! From an exec to a published event.
+//! From what happened to a published event.
 
 use monitor_common::{loss::Loss, record::Ring};
+use tracing::debug;
 
-use super::Observer;
+use super::{Happened, KernelSide, Observer, Surroundings};
 use crate::{
-    bpf::{programs, wall::since_boot},
-    detect::{Ancestor, Context, Finding, LossCount, alert_of_exec, alert_of_observer, blinds},
-    events::{BootClock, Lost},
-    processes::{Process, ProcessId, ProcessTable},
-    signals::exec::Exec,
+    bpf::{Program, programs, wall::since_boot},
+    detect::{
+        self, EVENT_LOSS, Event, LossCount, LossWatch, Recorder, What, World as _, blinds,
+        eval::{Engine, Finding},
+        lang::ast,
+    },
+    events::{Alert, Ancestor, BootClock, Lost, Subject, text::lossy},
+    processes::ProcessId,
+    respond::{Action, Deed},
 };
 
-/// What the process table knows around an exec.
-struct Known<'a> {
-    table: &'a ProcessTable,
-    id: ProcessId,
+/// Most ancestors in an event: a chain of processes can be as long as somebody likes.
+const ANCESTORS: usize = 20;
+
+/// The rules with the flight recorder.
+#[derive(Debug)]
+pub struct Judge {
+    /// The rules.
+    pub engine: Engine,
+    /// What processes did last.
+    pub recorder: Recorder,
+    losses: LossWatch,
+    events: u64,
 }
 
-impl Known<'_> {
-    fn process(&self) -> Option<&Process> {
-        self.table.get(self.id)
+/// An alert with what it leads to.
+#[derive(Debug)]
+pub struct Judged {
+    /// The alert.
+    pub alert: Alert,
+    /// The group that it counts for.
+    pub label: String,
+    /// What its rule asks to be done.
+    pub deeds: Vec<Deed>,
+}
+
+impl Judge {
+    /// With an empty recorder.
+    pub fn new(engine: Engine) -> Self {
+        Self { engine, recorder: Recorder::default(), losses: LossWatch::default(), events: 0 }
     }
 
-    /// The group that metrics have: whoever runs a thousand programs of different names must not make as many series.
-    fn label(&self) -> &str {
-        let groups = self.table.groups();
-        let group = self.process().map(|process| groups.visible(process.group));
-        group.and_then(|group| groups.name_of(group)).unwrap_or("_unknown")
+    /// Runs the rules over what happened, which the world knows already. `now` is asked only when there is an alert.
+    pub fn judge(
+        &mut self,
+        world: &Surroundings<'_>,
+        happened: Happened,
+        now: impl FnOnce() -> (BootClock, Lost),
+    ) -> Vec<Judged> {
+        self.events += 1;
+        let event = event(self.events, happened);
+        let mut findings = Vec::new();
+        self.engine.on_event(&event, world, &mut findings);
+        let mut judged = Vec::new();
+        if !findings.is_empty() {
+            let (clock, lost) = now();
+            let all = findings.into_iter().map(|finding| self.alert(finding, &event, world, clock, lost));
+            judged = all.collect();
+        }
+        // The event itself is the alert: it is noted afterwards.
+        self.recorder.note(&event);
+        judged
+    }
+
+    fn alert(&self, finding: Finding, event: &Event, world: &Surroundings<'_>, clock: BootClock, lost: Lost) -> Judged {
+        let id = ProcessId::from_key(finding.process);
+        let whose = [id].into_iter().chain(world.table.ancestors(id).map(|process| process.id));
+        let recent = self.recorder.recent(whose, finding.time_ns);
+        let deeds = finding.rule.more.respond.as_ref().map(deed).into_iter().collect();
+        let subject = subject(world, id, event, clock);
+        let groups = world.table.groups();
+        let visible = world.table.get(id).map(|process| groups.visible(process.group));
+        // The group that metrics have: whoever runs a thousand programs of different names must not make as many series.
+        let label = visible.and_then(|group| groups.name_of(group)).unwrap_or("_unknown").to_owned();
+        Judged { alert: detect::alert(finding, subject, recent, clock, lost), label, deeds }
     }
 }
 
-impl Context for Known<'_> {
-    fn ancestors(&self) -> Vec<Ancestor> {
-        let ancestor = |process: &Process| Ancestor {
-            pid: process.id.pid,
-            start_ticks: process.id.start_ticks,
-            exe: process.image.exe.to_vec(),
-            args: process.image.argv().map(<[u8]>::to_vec).collect(),
-            uid: Some(process.credentials.uid),
-        };
-        self.table.ancestors(self.id).map(ancestor).collect()
-    }
+fn event(number: u64, happened: Happened) -> Event {
+    let time_ns = happened.time_ns();
+    let (cpu, process, tid, what) = match happened {
+        Happened::Exec(exec) => (exec.cpu, exec.process, exec.process.tgid, What::Exec(exec)),
+        Happened::Fork(fork) => (fork.header.cpu, fork.parent, fork.parent.tgid, What::Fork { child: fork.child }),
+        Happened::Exit(exit) => {
+            (exit.header.cpu, exit.process, exit.process.tgid, What::Exit { status: Some(exit.status) })
+        }
+        Happened::Activity(activity) => (activity.cpu, activity.process, activity.tid, What::Activity(activity)),
+    };
+    Event { number, time_ns, cpu, process, tid, what }
+}
 
-    fn cgroup(&self) -> Option<&[u8]> {
-        self.process().map(|process| process.cgroup.path.as_bytes()).filter(|path| !path.is_empty())
+/// The process of an event: of an exec as the exec tells it, which has all arguments, else as the table knows it.
+fn subject(world: &Surroundings<'_>, id: ProcessId, event: &Event, clock: BootClock) -> Subject {
+    let process = world.table.get(id);
+    let subject = match (&event.what, process) {
+        (What::Exec(exec), _) if exec.process == event.process && ProcessId::from_key(exec.process) == id => {
+            Subject::of_exec(exec, clock)
+        }
+        (_, Some(process)) => Subject::of_process(process, clock),
+        (_, None) => Subject { pid: id.pid, start_ticks: id.start_ticks, ..Subject::default() },
+    };
+    let ancestors = world.table.ancestors(id).take(ANCESTORS).map(|process| {
+        let args: Vec<Vec<u8>> = process.image.argv().map(<[u8]>::to_vec).collect();
+        let (pid, start_ticks) = (process.id.pid, process.id.start_ticks);
+        Ancestor::new(pid, start_ticks, &process.image.exe, &args, Some(process.credentials.uid), clock)
+    });
+    let cgroup = process.map(|process| &process.cgroup);
+    Subject {
+        cgroup: cgroup
+            .filter(|cgroup| !cgroup.path.is_empty())
+            .map(|cgroup| lossy(cgroup.path.as_bytes()).into_owned()),
+        unit: cgroup.and_then(|cgroup| cgroup.unit.as_deref().map(str::to_owned)),
+        container: cgroup.and_then(|cgroup| cgroup.container.as_ref().map(|container| container.id.to_string())),
+        group: world.group(id).to_owned(),
+        ancestors: ancestors.collect(),
+        ..subject
     }
+}
 
-    fn unit(&self) -> Option<&str> {
-        self.process()?.cgroup.unit.as_deref()
-    }
+fn deed(respond: &ast::Respond) -> Deed {
+    let (action, command) = match &respond.action {
+        ast::Action::Kill => (Action::Kill, Vec::new()),
+        ast::Action::Stop => (Action::Stop, Vec::new()),
+        ast::Action::Freeze => (Action::Freeze, Vec::new()),
+        ast::Action::Run(command) => (Action::Run, command.clone()),
+    };
+    Deed { action, dry_run: respond.dry_run, command }
+}
 
-    fn container(&self) -> Option<&str> {
-        self.process()?.cgroup.container.as_ref().map(|container| &*container.id)
-    }
-
-    fn group(&self) -> &str {
-        let group = self.process().map(|process| process.group);
-        group.and_then(|group| self.table.groups().name_of(group)).unwrap_or("_unknown")
+/// Records lost since the start, by ring. The gaps in the numbers prove it; the kernel's own count knows the latest.
+pub fn lost(kernel: Option<&KernelSide>) -> Lost {
+    let Some(kernel) = kernel else { return Lost::default() };
+    Lost {
+        security_ring: kernel
+            .account(Ring::Security)
+            .missing
+            .max(kernel.lost(Loss::ExecRing) + kernel.lost(Loss::ActivityRing)),
+        telemetry_ring: kernel
+            .account(Ring::Telemetry)
+            .missing
+            .max(kernel.lost(Loss::ForkRing) + kernel.lost(Loss::ExitRing)),
     }
 }
 
 impl Observer {
-    /// Runs the rules over an exec, and publishes what they find.
-    pub(super) fn judge(&mut self, exec: &Exec) {
-        let known = Known { table: &self.table, id: ProcessId::from_key(exec.process) };
-        let mut findings = Vec::new();
-        self.engine.on_exec(exec, &known, &mut findings);
-        if findings.is_empty() {
-            return;
+    /// Runs the rules over what happened, and publishes what they find.
+    pub(super) fn publish(&mut self, happened: Happened) {
+        if let Happened::Activity(activity) = &happened {
+            debug!(target: "monitor::activity", "{}", activity.to_json());
         }
-        let (clock, lost) = (BootClock::read(), self.lost());
-        for finding in findings {
-            let alert = alert_of_exec(finding, exec, &known, clock, lost);
-            self.sink.write(&self.store.publish_counted(&alert, known.label()));
+        let world = Surroundings {
+            table: &self.table,
+            host: &self.names,
+            watched: self.kernel.as_ref().and_then(KernelSide::watched),
+            boot_time_ns: self.boot_ns,
+            observer: std::process::id(),
+        };
+        let now = || (BootClock::read(), lost(self.kernel.as_ref()));
+        for Judged { alert, label, deeds } in self.judge.judge(&world, happened, now) {
+            let published = self.store.publish_counted(&alert, &label);
+            self.sink.write(&published);
+            self.trail.alert(&published);
+            if let Some(responder) = &self.responder {
+                responder.respond(&alert, &published, &deeds);
+            }
         }
     }
 
-    /// Records lost since the start, by ring. The gaps in the numbers prove it; the kernel's own count knows the latest.
+    /// Records lost since the start.
     fn lost(&self) -> Lost {
-        let Some(kernel) = &self.kernel else { return Lost::default() };
-        Lost {
-            security_ring: kernel.account(Ring::Security).missing.max(kernel.lost(Loss::ExecRing)),
-            telemetry_ring: kernel
-                .account(Ring::Telemetry)
-                .missing
-                .max(kernel.lost(Loss::ForkRing) + kernel.lost(Loss::ExitRing)),
-        }
+        lost(self.kernel.as_ref())
     }
-
     /// Says in the stream of events when records were lost: whoever reads it must know that it is not complete.
     pub(super) fn report_losses(&mut self) {
         let Some(kernel) = &self.kernel else { return };
@@ -102,18 +191,25 @@ impl Observer {
             let count = |cause, total| LossCount { signal: ring.name(), cause, total };
             [
                 count("ring_missing", account.missing),
-                count("ring_malformed", account.malformed + kernel.undecodable[*ring as usize]),
+                count("ring_malformed", account.malformed + kernel.order.undecodable[*ring as usize]),
             ]
         });
-        let missed = kernel.loaded.misses(programs::EXEC.name).unwrap_or(0);
-        let of_program = LossCount { signal: "exec", cause: "program_missed", total: missed };
-        let counts: Vec<LossCount> = of_kernel.chain(of_rings).chain([of_program]).collect();
-        let mut findings: Vec<Finding> = Vec::new();
-        self.engine.on_losses(&counts, since_boot(), &mut findings);
-        for finding in findings {
-            let clock = BootClock::read();
-            let alert = alert_of_observer(finding, self.health.subject(clock), clock, lost);
-            self.sink.write(&self.store.publish(&alert));
-        }
+        let missed = |signal, program: Program| {
+            let total = kernel.loaded.misses(program.name).unwrap_or(0);
+            LossCount { signal, cause: "program_missed", total }
+        };
+        let of_programs = [missed("exec", programs::EXEC), missed("activity", programs::SYS_EXIT)];
+        let counts: Vec<LossCount> = of_kernel.chain(of_rings).chain(of_programs).collect();
+        let now_ns = since_boot();
+        let grown = self.judge.losses.step(&counts, now_ns);
+        let rules = &self.judge.engine.rules().list;
+        let Some(rule) = rules.iter().find(|rule| rule.ast.name == EVENT_LOSS).filter(|_| !grown.is_empty()) else {
+            return;
+        };
+        let clock = BootClock::read();
+        let alert = detect::alert_of_losses(&rule.ast, &grown, self.health.subject(clock), now_ns, clock, lost);
+        let published = self.store.publish(&alert);
+        self.sink.write(&published);
+        self.trail.loss(&published);
     }
 }

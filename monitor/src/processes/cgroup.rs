@@ -160,9 +160,17 @@ pub(super) struct CgroupCache {
     by_id: HashMap<(u64, u64), (u64, Arc<Cgroup>)>,
     /// One copy of each path, however many processes are in it.
     by_file: HashMap<Box<[u8]>, Arc<Cgroup>>,
+    /// `/proc` is not asked.
+    offline: bool,
+    /// What `/proc` said is noted here: the ids, and the file.
+    pub(super) journal: Option<Vec<((u64, u64), Option<Vec<u8>>)>>,
 }
 
 impl CgroupCache {
+    pub(super) fn new(offline: bool) -> Self {
+        Self { offline, ..Self::default() }
+    }
+
     /// The cgroup of `process`, which has just told its ids. None when it is gone already.
     pub(super) fn by_id(&mut self, process: ProcessId, ids: (u64, u64), now_ns: u64) -> Option<Arc<Cgroup>> {
         if let Some((since, cgroup)) = self.by_id.get(&ids)
@@ -170,7 +178,11 @@ impl CgroupCache {
         {
             return Some(Arc::clone(cgroup));
         }
-        let cgroup = self.read(process)?;
+        let file = self.file(process);
+        if let Some(journal) = &mut self.journal {
+            journal.push((ids, file.clone()));
+        }
+        let cgroup = self.intern(&file?);
         if self.by_id.len() >= CACHE {
             self.by_id.retain(|_, (since, _)| now_ns.saturating_sub(*since) < LIFETIME_NS);
         }
@@ -183,9 +195,28 @@ impl CgroupCache {
 
     /// The cgroup of a process from `/proc`; None when it is gone, or its pid is another process's now.
     pub(super) fn read(&mut self, process: ProcessId) -> Option<Arc<Cgroup>> {
+        self.file(process).map(|file| self.intern(&file))
+    }
+
+    fn file(&self, process: ProcessId) -> Option<Vec<u8>> {
+        if self.offline {
+            return None;
+        }
         let file = procfs::read(process.pid, "cgroup", 16 << 10).ok()?;
         let still = procfs::Stat::read(process.pid).ok()?.start_ticks == process.start_ticks;
-        still.then(|| self.intern(&file))
+        still.then_some(file)
+    }
+
+    /// What `/proc` once said of the cgroup with these ids; it holds until something else is said.
+    pub(super) fn recall(&mut self, ids: (u64, u64), file: Option<&[u8]>) {
+        match file {
+            Some(file) if ids != (0, 0) && (self.by_id.len() < CACHE || self.by_id.contains_key(&ids)) => {
+                let cgroup = self.intern(file);
+                // No time is later: it is always believed.
+                self.by_id.insert(ids, (u64::MAX, cgroup));
+            }
+            _ => drop(self.by_id.remove(&ids)),
+        }
     }
 
     /// The shared copy of what this `/proc/PID/cgroup` says.

@@ -4,8 +4,10 @@
 //! and exit. These come through two rings, so in any order; each names a process by its [`ProcessId`], and each may be
 //! the first to tell of it. What was lost is repaired from `/proc`, in small slices ([`ProcessTable::refresh`]).
 
+mod accounts;
 mod cgroup;
 mod clock;
+mod facts;
 mod glob;
 mod groups;
 mod metrics;
@@ -18,8 +20,10 @@ mod table;
 pub mod text;
 mod usage;
 
+pub use accounts::Accounts;
 pub use cgroup::{Cgroup, Container};
 pub use clock::{BootClock, NS_PER_TICK, boot_ns};
+pub use facts::Fact;
 pub use groups::{GroupId, GroupOptions, GroupRule, Groups};
 pub use metrics::{METRICS, signal_name};
 pub use per_process::{PER_PROCESS_METRICS, PerProcess};
@@ -31,7 +35,7 @@ pub use usage::Usage;
 use monitor_common::record::ProcessKey;
 
 /// A process, told apart from a later one with the same pid.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct ProcessId {
     /// Process id (thread group id), as the first pid namespace numbers it.
     pub pid: u32,

@@ -214,6 +214,10 @@ pub struct Process {
     pub comm: Comm,
     /// Who it acts as, at its exec or when last looked at.
     pub credentials: Credentials,
+    /// Who it acted as before its last change of credentials that the daemon saw, and when that was, nanoseconds since boot.
+    pub credentials_before: Option<(u64, Credentials)>,
+    /// Path of the program before the last exec that was seen, which was at `exec_ns`; empty: not known.
+    pub exe_before: Box<[u8]>,
     /// Session id (setsid(2)); 0: not known.
     pub session: u32,
     /// Process group id (setpgid(2)); 0: not known.
@@ -270,13 +274,15 @@ pub(super) enum Ending {
 }
 
 impl Process {
-    pub(super) fn new(id: ProcessId, group: GroupId, now_ns: u64) -> Self {
+    pub(crate) fn new(id: ProcessId, group: GroupId, now_ns: u64) -> Self {
         Self {
             id,
             parent: None,
             image: Arc::default(),
             comm: Comm::default(),
             credentials: Credentials::default(),
+            credentials_before: None,
+            exe_before: Box::default(),
             session: 0,
             process_group: 0,
             connection: None,

@@ -8,6 +8,8 @@ use std::{
     sync::LazyLock,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{ProcessId, usage::Usage};
 
 /// A kernel thread (`PF_KTHREAD` of `include/linux/sched.h`).
@@ -37,12 +39,14 @@ pub(super) fn pids() -> io::Result<Vec<u32>> {
 }
 
 /// `/proc/PID/stat`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stat {
     pub(super) comm: Vec<u8>,
     /// One letter: `R`, `S`, `D`, `Z`, ….
     pub(super) state: u8,
     pub(super) parent: u32,
+    pub(super) process_group: u32,
+    pub(super) session: u32,
     pub(super) tty: Vec<u8>,
     pub(super) kernel_thread: bool,
     pub(super) minor_faults: u64,
@@ -79,6 +83,9 @@ impl Stat {
             comm,
             state: *fields.first()?.as_bytes().first()?,
             parent: number(4)?.try_into().ok()?,
+            // Of a process that is about to be gone they are -1 or 0.
+            process_group: number(5)?.try_into().unwrap_or(0),
+            session: number(6)?.try_into().unwrap_or(0),
             tty: tty(number(7)?),
             kernel_thread: unsigned(9)? & PF_KTHREAD != 0,
             minor_faults: unsigned(10)?,
@@ -115,12 +122,15 @@ fn tty(device: i64) -> Vec<u8> {
 }
 
 /// What is wanted of `/proc/PID/status`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Status {
     pub(super) uid: u32,
     pub(super) euid: u32,
     pub(super) gid: u32,
     pub(super) egid: u32,
+    pub(super) suid: u32,
+    /// Effective capabilities, one bit each.
+    pub(super) capabilities: u64,
     /// Of one thread only, the one the file is for.
     pub(super) voluntary: u64,
     pub(super) involuntary: u64,
@@ -137,10 +147,14 @@ impl Status {
         for line in bytes.split(|&byte| byte == b'\n') {
             let Ok(line) = std::str::from_utf8(line) else { continue };
             let Some((key, values)) = line.split_once(':') else { continue };
+            if key == "CapEff" {
+                status.capabilities = u64::from_str_radix(values.trim(), 16).unwrap_or(0);
+                continue;
+            }
             let mut values = values.split_ascii_whitespace().map(|value| value.parse::<u64>().unwrap_or(0));
             let mut id = || values.next().unwrap_or(0).try_into().unwrap_or(u32::MAX);
             match key {
-                "Uid" => (status.uid, status.euid) = (id(), id()),
+                "Uid" => (status.uid, status.euid, status.suid) = (id(), id(), id()),
                 "Gid" => (status.gid, status.egid) = (id(), id()),
                 "voluntary_ctxt_switches" => status.voluntary = values.next().unwrap_or(0),
                 "nonvoluntary_ctxt_switches" => status.involuntary = values.next().unwrap_or(0),
@@ -221,7 +235,7 @@ pub(super) fn loginuid(pid: u32) -> Option<u32> {
 }
 
 /// Everything that the table wants to know about a process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Snapshot {
     pub(super) id: ProcessId,
     pub(super) stat: Stat,

@@ -98,6 +98,11 @@ impl ProcessTable {
         put("start_time", self.clock.rfc3339(process.started_ns).into());
         put("ppid", process.parent.map(|parent| parent.pid).into());
         put("exe", lossy(&image.exe).into());
+        let written = image.written.map(|written| {
+            let by = ProcessId::from_key(written.by);
+            json!({ "pid": by.pid, "start_ticks": by.start_ticks, "time": self.clock.rfc3339(written.time_ns) })
+        });
+        put("exe_written", written.into());
         put("argv", image.argv().map(lossy).collect());
         put("argv_bytes", image.args_length.into());
         put("argv_truncated", image.args_cut.into());
@@ -106,7 +111,11 @@ impl ProcessTable {
         put("uid", ids.uid.into());
         put("euid", ids.euid.into());
         put("gid", ids.gid.into());
+        put("suid", ids.suid.into());
+        put("capabilities", format!("{:#x}", ids.capabilities).into());
         put("loginuid", ids.loginuid.into());
+        put("session", process.session.into());
+        put("process_group", process.process_group.into());
         put("tty", (!image.tty.is_empty()).then(|| lossy(&image.tty)).into());
         put("cgroup", process.cgroup.path.as_str().into());
         put("unit", process.cgroup.unit.as_deref().into());

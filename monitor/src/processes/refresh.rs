@@ -132,9 +132,11 @@ fn slow_part(process: &mut Process, stat: &Stat, usage: &mut Usage) {
     if let Ok(status) = Status::read(pid) {
         (usage.voluntary_switches, usage.involuntary_switches) = Status::switches(pid, &status, stat.threads);
         let credentials = &mut process.credentials;
-        (credentials.uid, credentials.euid) = (status.uid, status.euid);
+        (credentials.uid, credentials.euid, credentials.suid) = (status.uid, status.euid, status.suid);
         (credentials.gid, credentials.egid) = (status.gid, status.egid);
+        credentials.capabilities = status.capabilities;
     }
+    (process.session, process.process_group) = (stat.session, stat.process_group);
 }
 
 pub(super) fn set_gauges(process: &mut Process, stat: &Stat) {

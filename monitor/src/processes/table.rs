@@ -14,11 +14,13 @@ use monitor_common::record::ProcessKey;
 use super::{
     BootClock, Credentials, GroupId, GroupOptions, Groups, Image, Process, ProcessId, boot_ns,
     cgroup::CgroupCache,
+    facts::Fact,
     groups::Naming,
     metrics::Totals,
     per_process::Selected,
     process::ARGS,
     procfs::{self, Snapshot},
+    usage::Usage,
 };
 
 /// Most ancestors that are told: more is a chain somebody made to hide something behind, or to fill memory.
@@ -38,11 +40,13 @@ pub struct Options {
     pub keep_exited: Duration,
     /// A process to leave out: the daemon itself.
     pub exclude: Option<u32>,
+    /// `/proc` is that of another host, or of another time: nothing is looked up there.
+    pub offline: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { capacity: 32_768, keep_exited: Duration::from_secs(60), exclude: None }
+        Self { capacity: 32_768, keep_exited: Duration::from_secs(60), exclude: None, offline: false }
     }
 }
 
@@ -112,6 +116,8 @@ pub struct ProcessTable {
     /// Ends that came before the last [`Self::settle`], and since.
     settling: [Vec<ProcessId>; 2],
     pub(super) cgroups: CgroupCache,
+    /// What is learnt from `/proc` is noted here.
+    pub(super) journal: Option<Vec<Fact>>,
     pub(super) totals: Totals,
     pub(super) selected: Selected,
     pub(super) removals: [u64; 4],
@@ -137,7 +143,8 @@ impl ProcessTable {
             exited: BTreeSet::new(),
             ancestors: BTreeSet::new(),
             settling: [Vec::new(), Vec::new()],
-            cgroups: CgroupCache::default(),
+            cgroups: CgroupCache::new(options.offline),
+            journal: None,
             totals: Totals::default(),
             selected: Selected::default(),
             removals: [0; 4],
@@ -160,6 +167,9 @@ impl ProcessTable {
     ///
     /// `/proc` cannot be listed.
     pub fn seed(&mut self) -> std::io::Result<usize> {
+        if self.options.offline {
+            return Ok(0);
+        }
         let now_ns = boot_ns();
         let known = self.entries.len();
         let mut pids = procfs::pids()?;
@@ -275,7 +285,10 @@ impl ProcessTable {
 
     /// Learns this very process from `/proc`. False: it is not there (any more).
     pub(super) fn learn(&mut self, id: ProcessId, now_ns: u64) -> bool {
-        if self.excluded(id.pid) || procfs::Stat::read(id.pid).is_ok_and(|stat| stat.start_ticks != id.start_ticks) {
+        if self.options.offline
+            || self.excluded(id.pid)
+            || procfs::Stat::read(id.pid).is_ok_and(|stat| stat.start_ticks != id.start_ticks)
+        {
             return false;
         }
         let Some((learned, parent)) = self.learn_pid(id.pid, now_ns) else { return false };
@@ -289,12 +302,21 @@ impl ProcessTable {
             return None;
         }
         let snapshot = Snapshot::read(pid, ARGS)?;
+        let learned = self.admit(&snapshot, now_ns)?;
+        if let Some(journal) = &mut self.journal {
+            journal.push(Fact::of_process(snapshot));
+        }
+        Some(learned)
+    }
+
+    /// Takes over what `/proc` says, or said, of a process.
+    pub(super) fn admit(&mut self, snapshot: &Snapshot, now_ns: u64) -> Option<(ProcessId, u32)> {
         let id = snapshot.id;
         if self.entries.contains_key(&id) || snapshot.stat.ended() {
             return None;
         }
         let mut process = Process::new(id, GroupId::UNKNOWN, now_ns);
-        process.image = Arc::new(Image::of_snapshot(&snapshot));
+        process.image = Arc::new(Image::of_snapshot(snapshot));
         process.comm = snapshot.stat.comm.as_slice().into();
         process.kernel_thread = snapshot.stat.kernel_thread;
         process.credentials = Credentials {
@@ -303,14 +325,19 @@ impl ProcessTable {
             gid: snapshot.status.gid,
             egid: snapshot.status.egid,
             loginuid: snapshot.loginuid,
-            suid: snapshot.status.euid,
-            capabilities: 0,
+            suid: snapshot.status.suid,
+            capabilities: snapshot.status.capabilities,
         };
+        (process.session, process.process_group) = (snapshot.stat.session, snapshot.stat.process_group);
         process.cgroup = self.cgroups.intern(&snapshot.cgroup);
         process.slow_ns = now_ns;
         super::refresh::set_gauges(&mut process, &snapshot.stat);
-        process.gauges.open_fds = procfs::open_fds(pid).unwrap_or(0);
-        let usage = snapshot.usage();
+        let usage = if self.options.offline {
+            Usage::default()
+        } else {
+            process.gauges.open_fds = procfs::open_fds(id.pid).unwrap_or(0);
+            snapshot.usage()
+        };
         let new = process.usage.advance(usage);
         self.insert(process);
         let group = self.regroup(id, now_ns);

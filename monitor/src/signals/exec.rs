@@ -1,6 +1,6 @@
 //! `exec`: a process runs another program. Decodes the kernel's record into what rules and the process table read.
 
-mod decode;
+pub(in crate::signals) mod decode;
 
 use monitor_common::record::ProcessKey;
 use monitor_common::signals::exec::Stdio;
@@ -44,6 +44,8 @@ pub struct Written {
 pub struct Exec {
     /// When, nanoseconds since boot (`CLOCK_BOOTTIME`).
     pub time_ns: u64,
+    /// The CPU it happened on.
+    pub cpu: u16,
     /// Who.
     pub process: ProcessKey,
     /// Its parent at this moment.

@@ -9,6 +9,8 @@ pub mod keyed;
 pub mod syscalls;
 pub mod tcp;
 
+use monitor_common::signals::activity::Class;
+
 use crate::bpf::{Program, programs};
 
 /// A hook of a signal.
@@ -31,6 +33,8 @@ pub enum Need {
     InPlaceOf(&'static str),
     /// Nothing, where system calls are timed in this way; elsewhere it is not used.
     For(Timing),
+    /// Less: this is lost. The program is not attached: the one on its hook goes on in it for calls of the class.
+    TailCall(Class, &'static str),
 }
 
 /// How much of the system calls is timed. All of them are counted, with their errors.
@@ -89,6 +93,10 @@ const fn required(program: Program) -> Hook {
 
 const fn optional(program: Program, lost: &'static str) -> Hook {
     Hook { program, need: Need::Optional(lost) }
+}
+
+const fn behind(program: Program, class: Class, lost: &'static str) -> Hook {
+    Hook { program, need: Need::TailCall(class, lost) }
 }
 
 /// Every signal. The first ones are what the others stand on.
@@ -185,6 +193,59 @@ pub static SIGNALS: &[Signal] = &[
             Hook { program: programs::SYS_ENTER_ADAPTIVE, need: Need::For(Timing::Adaptive) },
         ],
         fields: &["task_pid", "regs_orig_ax"],
+        needs: &["process"],
+    },
+    Signal {
+        name: "activity",
+        summary: "What processes ask of the kernel that security rules look at: files, sockets, credentials and more.",
+        // The programs behind the hook first: `sys_exit` finds them then. Nothing leaves before the daemon says what.
+        hooks: &[
+            behind(programs::ACTIVITY_FILE_OPEN, Class::FileOpen, "files opened"),
+            behind(programs::ACTIVITY_FILE_CHANGE, Class::FileChange, "names and attributes of files changed"),
+            behind(programs::ACTIVITY_DESCRIPTOR, Class::Descriptor, "sockets and pipes as standard input and output"),
+            behind(programs::ACTIVITY_NETWORK, Class::Network, "sockets and connections"),
+            behind(programs::ACTIVITY_NAMESPACE, Class::Namespace, "mounts and namespaces"),
+            behind(programs::ACTIVITY_PROCESS, Class::Process, "what processes do to each other"),
+            behind(programs::ACTIVITY_CREDENTIALS, Class::Credentials, "changes of credentials"),
+            behind(programs::ACTIVITY_KERNEL, Class::Kernel, "modules, kernel programs, io_uring set up"),
+            behind(programs::ACTIVITY_MEMORY, Class::Memory, "executable memory"),
+            required(programs::SYS_EXIT),
+            // One or the other: the tracepoint was renamed.
+            Hook { program: programs::ACTIVITY_RING_REQUEST, need: Need::InPlaceOf("io_uring_submit_sqe") },
+            Hook { program: programs::ACTIVITY_RING_ENTRY, need: Need::InPlaceOf("io_uring_submit_req") },
+        ],
+        fields: &[
+            "task_pid",
+            "task_tgid",
+            "task_group_leader",
+            "task_start_boottime",
+            "task_cred",
+            "task_fs",
+            "task_files",
+            "regs_orig_ax",
+            "cred_uid",
+            "cred_euid",
+            "files_fdt",
+            "fdtable_fd",
+            "fdtable_max",
+            "file_inode",
+            "file_path_mnt",
+            "file_path_dentry",
+            "file_mode",
+            "inode_mode",
+            "inode_ino",
+            "inode_sb",
+            "sb_dev",
+            "dentry_parent",
+            "dentry_name",
+            "dentry_name_length",
+            "dentry_inode",
+            "vfsmount_root",
+            "vfsmount_sb",
+            "mount_mnt",
+            "mount_parent",
+            "mount_mountpoint",
+        ],
         needs: &["process"],
     },
     Signal {

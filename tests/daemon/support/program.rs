@@ -43,7 +43,9 @@ pub(in crate::daemon) fn under(starter: &[&str], arguments: &[&str], set: impl F
         .stdin(Stdio::null())
         // Settings of whoever runs the tests must not matter.
         .env_clear()
-        .env("PATH", env::var_os("PATH").unwrap_or_default());
+        .env("PATH", env::var_os("PATH").unwrap_or_default())
+        // That of this host is not for tests.
+        .env("MONITOR_AUDIT_ENABLED", "false");
     set(&mut command);
     finished(&command.output().unwrap_or_else(|error| panic!("start {command:?}: {error}")))
 }

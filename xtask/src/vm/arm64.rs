@@ -54,14 +54,18 @@ const TARGET: &str = "aarch64-unknown-linux-gnu";
 /// The release whose cross compiler and programs are taken: the one that has the compiler's packages.
 const RELEASE: &str = "bookworm";
 
-/// What links for arm64, and the C library.
-const LINKER: [&str; 5] = [
+/// What links for arm64 and reads its assembler, and the C library.
+const LINKER: [&str; 6] = [
     "gcc-12-aarch64-linux-gnu",
+    "cpp-12-aarch64-linux-gnu",
     "binutils-aarch64-linux-gnu",
     "libgcc-12-dev-arm64-cross",
     "libc6-dev-arm64-cross",
     "libc6-arm64-cross",
 ];
+
+/// What `gcc` runs for assembler with macros, in what is unpacked.
+const PREPROCESSOR: &str = "tools/usr/lib/gcc-cross/aarch64-linux-gnu/12/cc1";
 
 /// The programs that tests start in a guest, and their libraries.
 const PROGRAMS: [&str; 19] = [
@@ -108,6 +112,10 @@ pub(super) fn built(project: &Project, apt: &mut Option<Apt>) -> Result<Built> {
     // Its linker needs libraries of its own packages.
     command.env("RUSTC", RUSTC).env("LD_LIBRARY_PATH", tools.join("lib/x86_64-linux-gnu"));
     command.env("CARGO_TARGET_DIR", project.target.join("arm64")).env("CARGO_ENCODED_RUSTFLAGS", flags(&tools));
+    // One dependency (psm, of the parser of Sigma rules) has a few lines of assembler.
+    command.env("CC_aarch64_unknown_linux_gnu", tools.join("bin/aarch64-linux-gnu-gcc-12"));
+    command.env("AR_aarch64_unknown_linux_gnu", tools.join("bin/aarch64-linux-gnu-ar"));
+    command.env("CFLAGS_aarch64_unknown_linux_gnu", format!("-B{}", tools.join("aarch64-linux-gnu/bin").display()));
     println!("==> cargo build --target {TARGET}: the daemon and the tests for arm64");
     let output = command.stderr(Stdio::inherit()).output().context("start cargo")?;
     ensure!(output.status.success(), "it does not build: {}", shell(&command));
@@ -157,7 +165,8 @@ impl Parts {
         let lock = File::create(cache.join("lock")).context("make a lock file")?;
         lock.lock().context("wait for whoever fetches kernels")?;
         let directory = cache.join(format!("{}parts-{version}", Arch::Arm64.prefix()));
-        if !directory.is_dir() {
+        // Without this one, it was fetched by an earlier version.
+        if !directory.join(PREPROCESSOR).is_file() {
             let apt = match apt {
                 Some(apt) => apt,
                 None => apt.insert(Apt::new(&cache, Arch::Arm64)?),
@@ -172,6 +181,7 @@ impl Parts {
                 fs::create_dir_all(&into)?;
                 apt.unpack(&packages, &scratch, &into)?;
             }
+            drop(fs::remove_dir_all(&directory));
             fs::rename(&scratch, &directory).context("put what was unpacked in its place")?;
         }
         Ok(Self { tools: directory.join("tools"), root: directory.join("root") })

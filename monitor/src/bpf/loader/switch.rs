@@ -3,7 +3,7 @@
 use aya::{Ebpf, programs::ProgramError};
 use tracing::warn;
 
-use super::{HookState, Loaded, short, tracepoint};
+use super::{HookState, Loaded, Place, short, tracepoint};
 use crate::{
     bpf::{Program, kernel::Kernel},
     signals::Timing,
@@ -47,7 +47,7 @@ impl Loaded {
         // What has failed before fails again.
         if !self.attached.contains_key(program.name) {
             let link = tracepoint(&mut self.ebpf, program)?.attach()?;
-            self.attached.insert(program.name, Ok(link));
+            self.attached.insert(program.name, Ok(Place::Hook(link)));
             self.report(program, &HookState::Attached);
         }
         Ok(())
@@ -59,12 +59,12 @@ impl Loaded {
     /// What the kernel says.
     pub fn detach(&mut self, program: Program) -> Result<(), ProgramError> {
         match self.attached.remove(program.name) {
-            Some(Ok(link)) => {
+            Some(Ok(Place::Hook(link))) => {
                 self.report(program, &HookState::Unused("given up to keep the budget".to_owned()));
                 tracepoint(&mut self.ebpf, program)?.detach(link)
             }
-            Some(failure) => {
-                self.attached.insert(program.name, failure);
+            Some(other) => {
+                self.attached.insert(program.name, other);
                 Ok(())
             }
             None => Ok(()),

@@ -69,6 +69,7 @@ fn knobs_of(tracepoints: &[(&str, &[&str])], functions: &[&str], disabled: &[&st
         slots: 64,
         security_ring: 4096,
         telemetry_ring: 4096,
+        bulk_ring: 4096,
         log_level: 0,
     };
     knobs(&kernel, &settings, 2)

@@ -39,7 +39,7 @@ fn a_wrong_type_says_what_is_accepted() {
     assert_mistake("[http]\nmax_connections = 1.5\n", &["http.max_connections is 1.5, it has to be a whole number"]);
     assert_mistake("[http]\nlisten = 9100\n", &["http.listen is 9100, it has to be an IP address with a port"]);
     assert_mistake("[http.listen]\nport = 1\n", &["FILE:1:", "http.listen is a table"]);
-    assert_mistake("[rules]\ndisable = \"a\"\n", &["(a list stands in [ ])", "example: disable = [\"exec_tmp\"]"]);
+    assert_mistake("[rules]\ndisable = \"a\"\n", &["(a list stands in [ ])", "example: disable = [\"exec_tmp\""]);
     assert_mistake(
         "[rules]\ndisable = [\n  \"a\",\n  7,\n]\n",
         &["FILE:4:3: rules.disable has the entry 7, it has to be a list of names"],
@@ -124,7 +124,7 @@ fn a_misspelt_level_is_not_taken_for_a_module() {
 
 #[test]
 fn names_in_lists_are_checked() {
-    assert_mistake("[rules]\ndisable = [\"a b\"]\n", &["FILE:2:12", "a name is made of letters"]);
+    assert_mistake("[kernel]\ndisable_hooks = [\"a b\"]\n", &["FILE:2:18", "a name is made of letters"]);
     assert_mistake("[metrics]\nper_process = [\"\"]\n", &["an entry is empty"]);
     assert_mistake("[metrics]\nper_process = [\"a\\tb\"]\n", &["FILE:2:16", "has control characters"]);
     assert_mistake("[rules]\ndirectory = \"\"\n", &["rules.directory is \"\" (it is empty)"]);

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::events::Severity;
+
 /// A place in a rule file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -64,6 +66,9 @@ pub struct Field {
     pub argument: Option<String>,
     /// What is done with the value, the innermost first.
     pub transformers: Vec<String>,
+    /// Of the two transformers that take several things, what they put together; the name is then `concat`, or `join`,
+    /// whose first is the text between the others. Empty for everything that is a field of the event.
+    pub parts: Vec<Operand>,
     /// Where it begins.
     pub place: Place,
 }
@@ -114,6 +119,19 @@ pub enum Priority {
     Notice,
     Informational,
     Debug,
+}
+
+impl Priority {
+    /// How bad the events of such a rule are.
+    pub const fn severity(self) -> Severity {
+        match self {
+            Self::Emergency | Self::Alert | Self::Critical => Severity::Critical,
+            Self::Error => Severity::High,
+            Self::Warning => Severity::Medium,
+            Self::Notice => Severity::Low,
+            Self::Informational | Self::Debug => Severity::Info,
+        }
+    }
 }
 
 /// A rule.

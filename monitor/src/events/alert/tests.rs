@@ -32,17 +32,8 @@ fn names_with_control_characters_and_without_utf8_make_a_valid_line() {
         args: vec![b"\0\x01\\".to_vec(), vec![0xff; 3]],
         ..Exec::default()
     };
-    let alert = Alert {
-        time: Timestamp::UNIX_EPOCH,
-        rule: "r",
-        title: "t",
-        severity: Severity::Low,
-        attack: &["T1"],
-        process: Subject::of_exec(&exec, BootClock::new(0)),
-        evidence: vec![("z", Value::from(1)), ("a", Value::from(2))],
-        suppressed: 0,
-        lost: Lost::default(),
-    };
+    let mut alert = Alert::new(Timestamp::UNIX_EPOCH, "r", Severity::Low, Subject::of_exec(&exec, BootClock::new(0)));
+    alert.evidence = vec![("z".into(), Value::from(1)), ("a".into(), Value::from(2))];
     let line = Rendered::new(&alert, None).with_seq(3);
     assert!(line.bytes().all(|byte| byte >= b' '));
     let value: Value = serde_json::from_str(&line).unwrap();

@@ -16,7 +16,13 @@ fn event(seq: u64, size: usize) -> Arc<Published> {
 }
 
 fn options(file: &Path) -> SinkOptions {
-    SinkOptions { output: Output::File, file: file.to_owned(), rotate_size: 1 << 20, rotate_keep: 3 }
+    SinkOptions {
+        format: Format::Native,
+        output: Output::File,
+        file: file.to_owned(),
+        rotate_size: 1 << 20,
+        rotate_keep: 3,
+    }
 }
 
 fn loads(sink: &Sink) -> [u64; 4] {
@@ -186,7 +192,7 @@ fn an_output_that_cannot_be_opened_is_named() {
 fn pipe() -> (File, Sink) {
     let (read, write) = io::pipe().unwrap();
     let target = writer::Target::Stream(File::from(std::os::fd::OwnedFd::from(write)));
-    let sink = Sink::start(Output::Stdout, target, Arc::default()).unwrap();
+    let sink = Sink::start(Output::Stdout, Format::Native, target, Arc::default()).unwrap();
     (File::from(std::os::fd::OwnedFd::from(read)), sink)
 }
 

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::file::RotatingFile;
-use super::{Published, Shared};
+use super::{Format, Published, Shared};
 
 /// How soon a request to reopen is seen when no event comes.
 const IDLE: Duration = Duration::from_millis(500);
@@ -65,6 +65,7 @@ fn write_all(stream: &mut impl Write, mut line: &[u8], shared: &Shared) -> io::R
 /// Takes events from the queue to the target.
 pub(super) struct Writer {
     target: Target,
+    format: Format,
     shared: Arc<Shared>,
     /// Nobody reads any more.
     closed: bool,
@@ -74,8 +75,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(target: Target, shared: Arc<Shared>) -> Self {
-        Self { target, shared, closed: false, failed: 0, line: Vec::new() }
+    pub(super) fn new(target: Target, format: Format, shared: Arc<Shared>) -> Self {
+        Self { target, format, shared, closed: false, failed: 0, line: Vec::new() }
     }
 
     /// Until the sink closes.
@@ -111,7 +112,10 @@ impl Writer {
             return;
         }
         self.line.clear();
-        self.line.extend_from_slice(&event.json);
+        match self.format.render(&event.json) {
+            Some(other) => self.line.extend_from_slice(&other),
+            None => self.line.extend_from_slice(&event.json),
+        }
         self.line.push(b'\n');
         let result = self.target.write(&self.line, &self.shared);
         self.line.shrink_to(64 << 10);

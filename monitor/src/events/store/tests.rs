@@ -1,18 +1,9 @@
 use super::*;
-use crate::events::{BootClock, Lost, Subject};
+use crate::events::{BootClock, Subject};
 
 fn alert(rule: &'static str, severity: Severity, group: &str) -> Alert {
-    Alert {
-        time: BootClock::new(0).time(1),
-        rule,
-        title: "t",
-        severity,
-        attack: &[],
-        process: Subject { group: group.to_owned(), ..Subject::default() },
-        evidence: Vec::new(),
-        suppressed: 0,
-        lost: Lost::default(),
-    }
+    let process = Subject { group: group.to_owned(), ..Subject::default() };
+    Alert::new(BootClock::new(0).time(1), rule, severity, process)
 }
 
 fn filter(after: u64, limit: usize) -> Filter {

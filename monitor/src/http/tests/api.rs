@@ -151,3 +151,11 @@ async fn events_are_filtered_and_old_ones_are_known_to_be_gone() {
         assert_eq!((numbers(&page), page["oldest"].as_u64()), (expected, Some(2)), "{query}");
     }
 }
+
+#[tokio::test]
+async fn the_head_of_the_audit_trail_is_told() {
+    let running = start(Fake::default()).await;
+    let answer = running.get("/api/v1/audit/head").await;
+    let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(body, serde_json::json!({ "sequence": 7, "hash": "ab".repeat(32) }));
+}

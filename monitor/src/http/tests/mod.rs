@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
-use crate::events::{Alert, Lost, Severity, Store, Subject};
+use crate::events::{Alert, Severity, Store, Subject};
 use crate::metrics::{Families, Kind, Metric, Snapshot};
 
 /// Far above what anything here takes on a busy machine; a test that waits for so long fails.
@@ -108,6 +108,10 @@ impl Backend for Fake {
 
     fn ready(&self) -> Result<(), String> {
         self.ready.clone()
+    }
+
+    fn audit_head(&self) -> Option<crate::audit::Head> {
+        crate::audit::Head::parse(&format!("7:{}", "ab".repeat(32)))
     }
 
     fn events(&self) -> &Store {
@@ -235,16 +239,6 @@ fn dechunk(mut bytes: &[u8]) -> Vec<u8> {
 
 /// Publishes an event; returns its number.
 fn publish(store: &Store, severity: Severity, rule: &'static str) -> u64 {
-    let alert = Alert {
-        time: jiff::Timestamp::UNIX_EPOCH,
-        rule,
-        title: "A test",
-        severity,
-        attack: &[],
-        process: Subject::default(),
-        evidence: Vec::new(),
-        suppressed: 0,
-        lost: Lost::default(),
-    };
+    let alert = Alert::new(jiff::Timestamp::UNIX_EPOCH, rule, severity, Subject::default());
     store.publish(&alert).seq
 }

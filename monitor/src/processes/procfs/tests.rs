@@ -12,6 +12,8 @@ fn the_fields_of_stat_are_where_proc_5_says() {
         comm: b"name".to_vec(),
         state: b'S',
         parent: 1,
+        process_group: 2,
+        session: 3,
         tty: b"pts/0".to_vec(),
         kernel_thread: false,
         minor_faults: 11,
@@ -60,8 +62,9 @@ fn terminals_have_their_names() {
 #[test]
 fn status_and_io_are_parsed() {
     let text = b"Name:\tx\\nUid:\t9\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nvoluntary_ctxt_switches:\t10\n\
-        nonvoluntary_ctxt_switches:\t11\n";
-    let wanted = Status { uid: 1, euid: 2, gid: 5, egid: 6, voluntary: 10, involuntary: 11 };
+        nonvoluntary_ctxt_switches:\t11\nCapPrm:\tff\nCapEff:\t000001fffeffffff\n";
+    let capabilities = 0x1ff_feff_ffff;
+    let wanted = Status { uid: 1, euid: 2, suid: 3, gid: 5, egid: 6, capabilities, voluntary: 10, involuntary: 11 };
     assert_eq!(Status::parse(text), wanted);
     assert_eq!(Status::parse(b"Uid:\nGid\nUid: x"), Status::default());
     let io = b"rchar: 1\nwchar: 2\nsyscr: 9\nsyscw: 9\nread_bytes: 3\nwrite_bytes: 4\ncancelled_write_bytes: 9\n";

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use monitor_common::signals::process::{ExitRecord, ForkRecord};
+use monitor_common::signals::{
+    activity::Act,
+    process::{ExitRecord, ForkRecord},
+};
 
 use super::{ProcessTable, Repair};
 use crate::{
@@ -10,7 +13,7 @@ use crate::{
         Exit, Image, ProcessId,
         process::{Credentials, Ending, Gauges},
     },
-    signals::exec::Exec,
+    signals::{activity::Activity, exec::Exec},
 };
 
 impl ProcessTable {
@@ -55,6 +58,8 @@ impl ProcessTable {
         let cgroup = self.cgroups.by_id(id, (exec.cgroup_id, exec.cgroup_set), exec.time_ns);
         let Some(process) = self.entries.get_mut(&id) else { return };
         // Two rings: an older exec may come after a newer one was learned from /proc, but not after a newer record.
+        process.exe_before.clone_from(&process.image.exe);
+        process.credentials_before = Some((exec.time_ns, process.credentials));
         process.image = Arc::new(Image::of_exec(exec));
         process.comm = exec.comm.as_slice().into();
         process.credentials = Credentials {
@@ -77,6 +82,39 @@ impl ProcessTable {
         }
         let group = self.regroup(id, exec.time_ns);
         self.totals.start(&mut self.groups, group);
+    }
+
+    /// A process asked something of the kernel. Who it acts as changes by that, and who it is connected to.
+    pub fn on_activity(&mut self, activity: &Activity) {
+        let id = ProcessId::from_key(activity.process);
+        if self.excluded(id.pid) || !self.ensure(id, activity.time_ns) {
+            return;
+        }
+        let Some(process) = self.entries.get_mut(&id) else { return };
+        process.seen_ns = process.seen_ns.max(activity.time_ns);
+        match activity.act {
+            Act::SetIds | Act::Capset if activity.result >= 0 => {
+                let actor = activity.actor;
+                let after = Credentials {
+                    uid: actor.uid,
+                    euid: actor.euid,
+                    gid: actor.gid,
+                    egid: actor.egid,
+                    suid: actor.suid,
+                    capabilities: actor.capabilities,
+                    loginuid: process.credentials.loginuid,
+                };
+                if after != process.credentials {
+                    process.credentials_before = Some((activity.time_ns, process.credentials));
+                    process.credentials = after;
+                }
+            }
+            Act::Connect | Act::Accept => {
+                let connection = activity.connection();
+                process.connection = connection.or(process.connection);
+            }
+            _ => {}
+        }
     }
 
     /// A process ended.

@@ -1,7 +1,22 @@
-//! `activity`: what processes asked of the kernel that security rules look at.
+//! `activity`: what processes asked of the kernel that security rules look at. Which system calls those are is in
+//! [`table`]; what of it leaves the kernel is a [`Selection`].
+
+mod decode;
+mod json;
+mod metrics;
+mod selection;
+pub mod table;
+
+use std::net::{IpAddr, SocketAddr};
 
 use monitor_common::record::ProcessKey;
 use monitor_common::signals::activity::{Act, FileObject, SocketObject, Via};
+
+use crate::processes::Connection;
+
+pub use decode::{DecodeError, decode};
+pub use metrics::{Activities, METRICS};
+pub use selection::{Selection, Selector};
 
 /// Something that a process asked of the kernel, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,4 +88,29 @@ pub struct Name {
     pub path: Vec<u8>,
     /// The end of `raw` is missing.
     pub cut: bool,
+}
+
+/// `EINPROGRESS`: a connection is being made, and the call did not wait for it.
+const IN_PROGRESS: i64 = -115;
+const INET: u16 = 2;
+const INET6: u16 = 10;
+
+impl Activity {
+    /// The internet connection that this made or accepted.
+    pub fn connection(&self) -> Option<Connection> {
+        let socket = self.socket?;
+        if self.result < 0 && self.result != IN_PROGRESS {
+            return None;
+        }
+        let address = match socket.family {
+            INET => {
+                let [a, b, c, d, ..] = socket.peer;
+                IpAddr::from([a, b, c, d])
+            }
+            INET6 => IpAddr::from(socket.peer),
+            _ => return None,
+        };
+        let accepted = self.act == Act::Accept;
+        Some(Connection { time_ns: self.time_ns, accepted, peer: SocketAddr::new(address, socket.peer_port) })
+    }
 }

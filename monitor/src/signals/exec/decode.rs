@@ -10,16 +10,19 @@ use monitor_common::{
 };
 use zerocopy::FromBytes;
 
-use super::{Exec, ExecFile};
+use super::{Exec, ExecFile, Written};
 
 /// The environment variables that are kept, with the reason. All others are forgotten here: they are full of secrets.
 pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("LD_PRELOAD", "makes the dynamic linker load a library into the program"),
     ("LD_AUDIT", "loads a library even before LD_PRELOAD does"),
     ("LD_LIBRARY_PATH", "replaces libraries by others of the same name"),
+    ("LD_TRACE_LOADED_OBJECTS", "tells ldd from a program that is started through the dynamic linker"),
+    ("GCONV_PATH", "loads libraries for character sets; gave root in CVE-2021-4034"),
     ("GLIBC_TUNABLES", "its parser gave root in CVE-2023-4911"),
     ("HISTFILE", "/dev/null or empty: the shell's history is not kept"),
     ("HISTSIZE", "0: the shell's history is not kept"),
+    ("HISTFILESIZE", "0: the shell's history is not kept"),
     ("PROMPT_COMMAND", "bash runs it before each prompt"),
     ("BASH_ENV", "bash runs this file before each script"),
     ("ENV", "other shells run this file"),
@@ -139,6 +142,7 @@ pub fn decode(record: &[u8]) -> Result<Exec, DecodeError> {
     let anonymous = head.links == 0;
     Ok(Exec {
         time_ns: head.header.time_ns,
+        cpu: head.header.cpu,
         process: head.process,
         parent: head.parent,
         exe: path("exe", exe, head.exe_cut, anonymous)?,
@@ -165,14 +169,20 @@ pub fn decode(record: &[u8]) -> Result<Exec, DecodeError> {
             inode: head.inode,
             device: head.device,
             magic: head.magic,
-            ..ExecFile::default()
+            modified_ns: head.modified_ns,
+            changed_ns: head.changed_ns,
+            upper_layer: head.upper_layer != 0,
         },
         gained: head.per_clear != 0,
         stdio: head.stdio,
         cgroup_id: head.cgroup_id,
         cgroup_set: head.cgroup_set,
-        suid: head.euid,
-        ..Exec::default()
+        written: (head.writer.process.tgid != 0)
+            .then_some(Written { by: head.writer.process, time_ns: head.writer.time_ns }),
+        suid: head.suid,
+        capabilities: head.cap_effective,
+        session: head.session,
+        process_group: head.process_group,
     })
 }
 
@@ -212,9 +222,14 @@ fn wanted(block: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
         .collect()
 }
 
-/// Puts the components together. `anonymous`: the file has no link, so that a lone `memfd:NAME` is the name of a memfd
+/// Puts the components of a path together that the kernel programs walked. `anonymous`: the file has no link, so that a lone `memfd:NAME` is the name of a memfd
 /// (in which NAME may contain slashes) and no file in the root directory.
-fn path(field: &'static str, names: &[u8], cut: u32, anonymous: bool) -> Result<Vec<u8>, DecodeError> {
+pub(in crate::signals) fn path(
+    field: &'static str,
+    names: &[u8],
+    cut: u32,
+    anonymous: bool,
+) -> Result<Vec<u8>, DecodeError> {
     if !names.is_empty() && names.last() != Some(&0) {
         return Err(DecodeError::Unterminated { field });
     }

@@ -1,8 +1,10 @@
 //! Which family each system call belongs to, by its name: numbers differ between machines and calling conventions.
 
 use monitor_common::signals::syscalls::{
-    CALL_ACCEPTS, CALL_FORKS, CALL_NO_ERRNO, CALLS, CALLS_PER_ABI, Family, call_index,
+    CALL_ACCEPTS, CALL_ACTIVITY, CALL_FORKS, CALL_NO_ERRNO, CALLS, CALLS_PER_ABI, Family, call_index,
 };
+
+use crate::signals::activity;
 
 /// The names of each family. What is not here is `other`.
 const FAMILIES: &[(Family, &str)] = &[
@@ -111,7 +113,8 @@ fn listed(names: &str, name: &str) -> bool {
 fn flags(name: &str) -> u8 {
     let family = FAMILIES.iter().find(|(_, names)| listed(names, name)).map_or(Family::Other, |(family, _)| *family);
     let flag = |names: &[&str], flag: u8| if names.contains(&name) { flag } else { 0 };
-    family as u8 | flag(FORKS, CALL_FORKS) | flag(NO_ERRNO, CALL_NO_ERRNO) | flag(ACCEPTS, CALL_ACCEPTS)
+    let activity = if activity::table::is_activity(name) { CALL_ACTIVITY } else { 0 };
+    family as u8 | flag(FORKS, CALL_FORKS) | flag(NO_ERRNO, CALL_NO_ERRNO) | flag(ACCEPTS, CALL_ACCEPTS) | activity
 }
 
 /// The table for this machine: its native calls, then those of 32-bit programs.
@@ -125,8 +128,9 @@ pub fn call_table() -> Vec<u8> {
     table
 }
 
+/// Every call of this machine: index into the call table, and name.
 #[cfg(target_arch = "x86_64")]
-fn calls() -> impl Iterator<Item = (u32, &'static str)> {
+pub(in crate::signals) fn calls() -> impl Iterator<Item = (u32, &'static str)> {
     let native = syscalls::x86_64::Sysno::iter().map(|call| (call_index(call.id() as u64, false), call.name()));
     // Numbers that only the x32 convention has: the same calls with other pointers.
     let names = "rt_sigaction rt_sigreturn ioctl readv writev recvfrom sendmsg recvmsg execve ptrace rt_sigpending \
@@ -142,7 +146,7 @@ fn calls() -> impl Iterator<Item = (u32, &'static str)> {
 /// The 32-bit calls of arm64 have the numbers of 32-bit arm, which the library does not list by name for this machine:
 /// they count as `other`.
 #[cfg(target_arch = "aarch64")]
-fn calls() -> impl Iterator<Item = (u32, &'static str)> {
+pub(in crate::signals) fn calls() -> impl Iterator<Item = (u32, &'static str)> {
     syscalls::aarch64::Sysno::iter().map(|call| (call_index(call.id() as u64, false), call.name()))
 }
 
@@ -181,7 +185,7 @@ mod tests {
         assert_eq!(family(102, true), Family::Socket as u8, "socketcall");
         assert_eq!(table[15], Family::Process as u8 | CALL_NO_ERRNO, "rt_sigreturn");
         assert_eq!(table[57], Family::Process as u8 | CALL_FORKS, "fork");
-        assert_eq!(table[288], Family::Socket as u8 | CALL_ACCEPTS, "accept4");
+        assert_eq!(table[288], Family::Socket as u8 | CALL_ACCEPTS | CALL_ACTIVITY, "accept4");
     }
 
     #[test]

@@ -31,6 +31,8 @@ fn record(kind: Kind, tail: Tail<'_>, change: impl FnOnce(&mut ExecHead)) -> Vec
     (head.inode, head.magic, head.device, head.owner) = (11, 0xef53, 0x10_0002, 12);
     (head.cgroup_id, head.cgroup_set) = (13, 14);
     (head.uid, head.euid, head.gid, head.egid, head.loginuid) = (1000, 1001, 1002, 1003, u32::MAX);
+    (head.suid, head.cap_effective, head.session, head.process_group) = (1004, 0x1ff, 4300, 4310);
+    (head.modified_ns, head.changed_ns, head.upper_layer) = (15, 16, 1);
     (head.mode, head.links) = (0o100_755, 1);
     (head.args_length, head.args_copied) = (length(tail.args), length(tail.args));
     (head.env_length, head.env_copied) = (length(tail.env), length(tail.env));
@@ -60,6 +62,7 @@ fn every_field_arrives() {
     let exec = short(b"cat\0a b\0", b"HOME=/root\0LD_PRELOAD=/x.so\0", |_| {});
     let expected = Exec {
         time_ns: 77,
+        cpu: 1,
         process: ProcessKey { start_ns: 5_000_000_000, tgid: 4321, reserved: 0 },
         parent: ProcessKey { start_ns: 4_000_000_000, tgid: 4320, reserved: 0 },
         exe: b"/usr/bin/cat".to_vec(),
@@ -70,7 +73,10 @@ fn every_field_arrives() {
         env: vec![(b"LD_PRELOAD".to_vec(), b"/x.so".to_vec())],
         uid: 1000,
         euid: 1001,
-        suid: 1001,
+        suid: 1004,
+        capabilities: 0x1ff,
+        session: 4300,
+        process_group: 4310,
         gid: 1002,
         egid: 1003,
         tty: b"pts/0".to_vec(),
@@ -82,7 +88,9 @@ fn every_field_arrives() {
             inode: 11,
             device: 0x10_0002,
             magic: 0xef53,
-            ..ExecFile::default()
+            modified_ns: 15,
+            changed_ns: 16,
+            upper_layer: true,
         },
         stdio: [Stdio::default(), Stdio { kind: 2, ..Stdio::default() }, Stdio::default()],
         cgroup_id: 13,
@@ -112,10 +120,10 @@ fn a_long_record_has_its_parts_at_their_places() {
 }
 
 #[test]
-fn an_exec_of_the_usual_size_takes_less_than_a_kilobyte() {
+fn an_exec_of_the_usual_size_takes_little_more_than_a_kilobyte() {
     // A shell's environment; what the rings are measured by (`limits::SECURITY_RING`).
     let tail = Tail { args: &[b'a'; 60], env: &[b'e'; 600], ..TAIL };
-    assert!(record(Kind::Exec, tail, |_| {}).len() <= 1016, "{}", record(Kind::Exec, tail, |_| {}).len());
+    assert!(record(Kind::Exec, tail, |_| {}).len() <= 1160, "{}", record(Kind::Exec, tail, |_| {}).len());
 }
 
 #[test]

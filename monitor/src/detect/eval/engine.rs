@@ -1,0 +1,260 @@
+//! Judges events, and remembers what rules want remembered.
+
+use std::collections::BTreeMap;
+
+use super::finding::{Finding, Storm};
+use super::needs::Needs;
+use super::rules::{Rule, Rules};
+use super::session::{Memory, Session};
+use super::state::count::Count;
+use super::state::key;
+use super::state::repeat::{Rate, Repeats, SUMMARY_NS};
+use super::state::seen::{self, Damage, Seen};
+use super::state::sequence::Sequence;
+use crate::detect::lang::ast::{self, Diagnostic};
+use crate::detect::{Event, World};
+
+/// Rules, and what they remember.
+#[derive(Debug, Default)]
+pub struct Engine {
+    pub(super) rules: Rules,
+    /// One for each rule, in the same order.
+    pub(super) states: Vec<State>,
+    memory: Memory,
+    /// What rules have seen that are not loaded now: they may come back.
+    pub(super) absent: BTreeMap<String, Seen>,
+    /// When storms are looked at next.
+    summary_ns: u64,
+    pub(super) events: u64,
+    /// What rules that were replaced forgot for lack of room: the counters must not go back.
+    pub(super) forgotten: [u64; 4],
+}
+
+/// What one rule remembers.
+#[derive(Debug)]
+pub(super) struct State {
+    /// What the rule is, places aside: with the same it keeps its memory when rules are loaded anew.
+    identity: String,
+    pub(super) sequence: Option<Sequence>,
+    pub(super) count: Option<Count>,
+    /// None: the rule does not ask, or no event has told the time yet.
+    pub(super) seen: Option<Seen>,
+    pub(super) repeats: Repeats,
+    rate: Rate,
+    /// How often its condition held.
+    pub(super) matches: u64,
+    /// How many findings there were …
+    pub(super) findings: u64,
+    /// … and how many were not published, as equal to others and as too many.
+    pub(super) held: [u64; 2],
+}
+
+impl State {
+    fn new(rule: &Rule) -> Self {
+        let more = &rule.ast.more;
+        let nanoseconds = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        Self {
+            identity: identity(&rule.ast),
+            sequence: more.sequence.as_ref().map(|one| Sequence::new(one.steps.len(), nanoseconds(one.within))),
+            count: more
+                .count
+                .as_ref()
+                .map(|one| Count::new(one.at_least, nanoseconds(one.within), one.distinct.is_some())),
+            seen: None,
+            repeats: Repeats::new(more.dedup.as_ref().map(|dedup| nanoseconds(dedup.window))),
+            rate: Rate::default(),
+            matches: 0,
+            findings: 0,
+            held: [0; 2],
+        }
+    }
+
+    /// Entities that are remembered, and those that were forgotten for lack of room: of sequences, counts, what was
+    /// seen, and findings.
+    pub(super) fn sizes(&self) -> [(usize, u64); 4] {
+        let none = (0, 0);
+        [
+            self.sequence.as_ref().map_or(none, Sequence::sizes),
+            self.count.as_ref().map_or(none, Count::sizes),
+            self.seen.as_ref().map_or(none, Seen::sizes),
+            self.repeats.sizes(),
+        ]
+    }
+}
+
+/// Everything of a rule that what it remembers depends on.
+fn identity(rule: &ast::Rule) -> String {
+    use std::fmt::Write;
+    let mut text = format!("{}\n{}", rule.name, rule.condition);
+    let names = |fields: &[ast::Field]| fields.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    // Writing to a String does not fail.
+    if let Some(one) = &rule.more.sequence {
+        let _ = write!(text, "\nsequence {} {:?}", names(&one.by), one.within);
+        one.steps.iter().for_each(|step| {
+            let _ = write!(text, "\n{step}");
+        });
+    }
+    if let Some(one) = &rule.more.count {
+        let _ = write!(
+            text,
+            "\ncount {} {} {} {:?}",
+            names(&one.by),
+            names(one.distinct.as_slice()),
+            one.at_least,
+            one.within
+        );
+    }
+    if let Some(one) = &rule.more.first_seen {
+        let _ = write!(text, "\nfirst_seen {} {:?} {:?}", names(&one.of), one.remember, one.learn);
+    }
+    if let Some(one) = &rule.more.dedup {
+        let _ = write!(text, "\ndedup {} {:?}", names(&one.key), one.window);
+    }
+    text
+}
+
+impl Engine {
+    /// Compiles rules. Those with a mistake are left out and told.
+    pub fn new(rules: Vec<ast::Rule>) -> (Self, Vec<Diagnostic>) {
+        let mut diagnostics = Vec::new();
+        let mut engine = Self::default();
+        engine.replace(Rules::new(rules, &mut diagnostics));
+        (engine, diagnostics)
+    }
+
+    /// Takes other rules. Those that are the same keep what they remember.
+    pub fn replace(&mut self, rules: Rules) {
+        let mut known: BTreeMap<String, State> = BTreeMap::new();
+        for (rule, mut state) in self.rules.list.iter().zip(std::mem::take(&mut self.states)) {
+            // What a rule has seen stays with its name, also when the rest of it has changed.
+            if let Some(seen) = state.seen.take() {
+                self.absent.insert(rule.ast.name.clone(), seen);
+            }
+            known.insert(state.identity.clone(), state);
+        }
+        self.states = rules.list.iter().map(State::new).collect();
+        for (state, rule) in self.states.iter_mut().zip(&rules.list) {
+            if let Some(before) = known.remove(&state.identity) {
+                *state = before;
+            }
+            if rule.ast.more.first_seen.is_some() {
+                state.seen = self.absent.remove(&rule.ast.name);
+            }
+        }
+        for state in known.into_values() {
+            for (total, (_, evictions)) in self.forgotten.iter_mut().zip(state.sizes()) {
+                *total += evictions;
+            }
+        }
+        self.rules = rules;
+    }
+
+    /// What has to be told to them.
+    pub fn needs(&self) -> Needs {
+        Needs::of(&self.rules)
+    }
+
+    /// The rules.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Judges an event. Findings are added to `out`.
+    pub fn on_event(&mut self, event: &Event, world: &dyn World, out: &mut Vec<Finding>) {
+        self.events += 1;
+        if event.time_ns >= self.summary_ns {
+            self.advance(event.time_ns, out);
+        }
+        let mut session = Session::new(&self.rules, &mut self.memory, event, world);
+        for job in self.rules.jobs(event) {
+            if !session.run(&job.program) {
+                continue;
+            }
+            let (Some(rule), Some(state)) = (self.rules.list.get(job.rule), self.states.get_mut(job.rule)) else {
+                continue;
+            };
+            match job.step {
+                None => out.extend(found(rule, &self.rules.object, state, &mut session)),
+                Some(step) => {
+                    let by = key(&mut session, &rule.keys.sequence, true);
+                    if let (Some(sequence), Some(by)) = (&mut state.sequence, by) {
+                        sequence.step(step, &by, event.time_ns);
+                    }
+                }
+            }
+        }
+        session.end();
+    }
+
+    /// Tells of storms without waiting for an event. `now_ns` is the time since boot.
+    pub fn advance(&mut self, now_ns: u64, out: &mut Vec<Finding>) {
+        self.summary_ns = now_ns.saturating_add(SUMMARY_NS / 10);
+        for (rule, state) in self.rules.list.iter().zip(&mut self.states) {
+            if let Some((since_ns, count)) = state.rate.summary(now_ns) {
+                out.push(Finding::of_storm(rule, Storm { count, since_ns }, now_ns));
+            }
+        }
+    }
+
+    /// What rules have seen, to be kept in a file.
+    pub fn seen(&self) -> Vec<u8> {
+        let loaded = self.rules.list.iter().zip(&self.states);
+        let loaded = loaded.filter_map(|(rule, state)| Some((rule.ast.name.as_str(), state.seen.as_ref()?)));
+        seen::encode(loaded.chain(self.absent.iter().map(|(name, seen)| (name.as_str(), seen))))
+    }
+
+    /// Takes what rules had seen, from such a file.
+    ///
+    /// # Errors
+    /// What is wrong with it. Nothing has changed then.
+    pub fn remember(&mut self, file: &[u8]) -> Result<(), Damage> {
+        self.absent.extend(seen::decode(file)?);
+        for (rule, state) in self.rules.list.iter().zip(&mut self.states) {
+            if rule.ast.more.first_seen.is_some()
+                && let Some(seen) = self.absent.remove(&rule.ast.name)
+            {
+                state.seen = Some(seen);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The rule's condition holds. A finding, unless the rule asks for more or there have been enough of them.
+fn found(rule: &Rule, object: &[usize], state: &mut State, session: &mut Session<'_, '_>) -> Option<Finding> {
+    let now_ns = session.facts.event.time_ns;
+    state.matches += 1;
+    let (mut begun_ns, mut counted) = (None, None);
+    if let Some(sequence) = &mut state.sequence {
+        let by = key(session, &rule.keys.sequence, true)?;
+        begun_ns = Some(sequence.last(&by, now_ns)?);
+    }
+    if let Some(count) = &mut state.count {
+        let by = key(session, &rule.keys.count, false)?;
+        let value = key(session, rule.keys.distinct.as_slice(), true)?;
+        counted = Some(count.add(&by, &value, now_ns)?);
+    }
+    if let Some(first) = &rule.ast.more.first_seen {
+        let now = session.facts.world.boot_time_ns() + i128::from(now_ns);
+        let now = u64::try_from(now).unwrap_or(0);
+        let of = key(session, &rule.keys.first_seen, true)?;
+        let nanoseconds = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let seen = state.seen.get_or_insert_with(|| Seen::new(now));
+        let new = seen.note(&of, now, nanoseconds(first.remember));
+        let learning = now.saturating_sub(seen.since) < nanoseconds(first.learn);
+        if !new || learning {
+            return None;
+        }
+    }
+    state.findings += 1;
+    let same = key(session, rule.keys.dedup.as_deref().unwrap_or(object), false)?;
+    let Some(held_back) = state.repeats.admit(&same, now_ns) else {
+        state.held[0] += 1;
+        return None;
+    };
+    if !state.rate.admit(now_ns) {
+        state.held[1] += 1;
+        return None;
+    }
+    Some(Finding { held_back, begun_ns, counted, ..Finding::new(rule, session) })
+}
