@@ -23,7 +23,7 @@ use crate::{
     kernel::{
         file,
         read::Object,
-        socket::{self, AF_UNIX, Address},
+        socket::{self, AF_INET, AF_INET6, AF_UNIX, Address},
         task,
     },
     settings::{knob, offset},
@@ -297,13 +297,13 @@ fn network(select: &Select, task: Object, request: Object, call: &mut Call, act:
             asked = if offset!(io_bind_length) == MISSING {
                 Address::of_user(command.field(offset!(io_connect_addr)), length)
             } else {
-                Address::of_kernel(copied(request), length)
+                copied(request, length)
             };
         }
         Act::Bind => {
             let length: u32 = command.field(offset!(io_bind_length));
             call.args[2] = u64::from(length);
-            asked = Address::of_kernel(copied(request), length);
+            asked = copied(request, length);
         }
         Act::Listen => call.args[1] = u64::from(command.field::<u32>(offset!(io_listen_backlog))),
         Act::Send => {
@@ -350,8 +350,15 @@ fn network(select: &Select, task: Object, request: Object, call: &mut Call, act:
     record.finish(if special { Ring::Security } else { Ring::Bulk });
 }
 
-/// The kernel's copy of an address that was passed.
+/// The kernel's copy of an address that was passed: alone in memory of its own, or, until it had that (Linux 6.11 to 6.17),
+/// in what is kept of a message, which begins with a pointer: an aligned one is no address family.
 #[inline(always)]
-fn copied(request: Object) -> u64 {
-    request.pointer(offset!(io_async_data)).embedded(offset!(io_message_addr)).0
+fn copied(request: Object, length: u32) -> Address {
+    let data = request.pointer(offset!(io_async_data));
+    let alone = Address::of_kernel(data.0, length);
+    if matches!(alone.family, AF_UNIX | AF_INET | AF_INET6) {
+        alone
+    } else {
+        Address::of_kernel(data.embedded(offset!(io_message_addr)).0, length)
+    }
 }
