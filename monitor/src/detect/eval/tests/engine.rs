@@ -181,7 +181,7 @@ fn run(exe: &str) -> Event {
 fn the_first_time_is_told_once_learning_over_and_survives_a_restart() {
     let host = Host::new();
     let mut engine = engine(FIRST);
-    let mut told = |engine: &mut Engine, time, exe| count(engine, &host, at(time, run(exe)));
+    let told = |engine: &mut Engine, time, exe| count(engine, &host, at(time, run(exe)));
     assert_eq!(told(&mut engine, 1000, "/a"), 0, "learnt");
     assert_eq!(told(&mut engine, 1099, "/b"), 0, "learnt");
     assert_eq!(told(&mut engine, 1100, "/c"), 1);
