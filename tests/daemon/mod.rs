@@ -22,6 +22,7 @@ mod memory;
 mod no_btf;
 mod peers;
 mod privileges;
+mod recording;
 mod reload;
 mod rules;
 mod scrape;
