@@ -49,8 +49,8 @@ pub const BULK_RING: u32 = 2 << 20;
 /// Records of bulk kinds that one control group may send in a second, when nothing else is configured; and at once after
 /// a second of silence. Beyond that they are counted only.
 pub const BULK_RATE: u32 = 2_000;
-/// Control groups whose rate is known. The one that was quiet for longest is forgotten first.
-pub const BULK_CGROUPS: u32 = 4_096;
+/// Control groups, by class of activity, whose rate is known. The one that was quiet for longest is forgotten first.
+pub const BULK_BUCKETS: u32 = 8_192;
 /// The daemon is woken for a record of the security ring at most once in this time, nanoseconds: waking costs more than
 /// all else about a record.
 pub const WAKE_INTERVAL_NS: u64 = 5_000_000;

@@ -1,8 +1,10 @@
 //! What `cargo xtask bench` measures with. `work` runs workloads, `attach` is an observer that does next to nothing,
-//! `programs` reads the kernel's own account of programs, `busy` and `member` are a machine's load.
+//! `programs` reads the kernel's own account of programs, `alerts` does what rules find and waits until it is told, `busy`
+//! and `member` are a machine's load.
 //!
 //! All take their orders on standard input and end with it, so that nothing is left when the bench is interrupted.
 
+mod alerts;
 mod crowd;
 mod life;
 mod load;
@@ -26,9 +28,14 @@ fn main() -> Result<()> {
         ["work", cpu, directory] => work(cpu.parse().context("the CPU is a number")?, Path::new(directory)),
         ["attach", object, program, ref hooks @ ..] => attach(object, program, hooks),
         ["programs", object, pid] => programs::measure(object, pid.parse().context("the process id is a number")?),
+        ["alerts", address, directory, count] => {
+            alerts::measure(address, Path::new(directory), count.parse().context("how many is a number")?)
+        }
         ["busy"] => load::busy(),
         ["member"] => load::member(),
-        _ => bail!("usage: monitor-bench work CPU DIRECTORY | attach OBJECT PROGRAM HOOK... | programs OBJECT PID"),
+        _ => bail!(
+            "usage: monitor-bench work CPU DIRECTORY | attach OBJECT PROGRAM HOOK... | programs OBJECT PID | alerts ADDRESS DIRECTORY COUNT"
+        ),
     }
 }
 

@@ -91,7 +91,7 @@ fn a_program_in_shared_memory_gives_one_event_within_a_second() {
     assert_eq!(*event, first, "an event does not change");
     let process = &event["process"];
     let path = path.to_str().unwrap();
-    assert_eq!((&event["severity"], &event["attack"]), (&json!("high"), &json!(["T1059"])));
+    assert_eq!((&event["severity"], &event["attack"]), (&json!("high"), &json!(["T1059", "T1059.004", "T1564"])));
     assert_eq!(
         (&process["pid"], &process["exe"], &process["filename"]),
         (&json!(child.id()), &json!(path), &json!(path))

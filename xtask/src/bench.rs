@@ -4,6 +4,7 @@
 //! the bare machine right before it, by one process on one CPU. What is claimed is a ratio or a difference of such pairs,
 //! never a time of its own, and always with its spread.
 
+mod alerts;
 mod budget;
 mod json;
 mod load;
@@ -86,6 +87,7 @@ pub(crate) fn bench(project: &Project, arguments: &[String]) -> Result<()> {
         Mode::Programs => programs::measure(&places, &machine, &options)?,
         Mode::Rest => rest::measure(&places)?,
         Mode::Load => load::measure(&places, &machine)?,
+        Mode::Alerts => alerts::measure(&places, &machine)?,
         Mode::Ring => ring::measure(project, &places, &machine)?,
     };
     println!("{}", budget::table(&Results::default(), &figures, false));

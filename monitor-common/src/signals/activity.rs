@@ -496,6 +496,16 @@ pub struct Writer {
     pub time_ns: u64,
 }
 
+/// Key of `BULK_BUCKETS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct BucketKey {
+    /// The control group's id.
+    pub cgroup_id: u64,
+    /// The [`Class`] of the kinds.
+    pub class: u64,
+}
+
 /// Value of `BULK_BUCKETS`: how much a control group has sent.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -507,9 +517,9 @@ pub struct Bucket {
 }
 
 /// In [`ActivityHead::result`] of [`Act::Throttle`]: from now on records are kept back. `args[0]` tells until when at
-/// least, nanoseconds since boot.
+/// least, nanoseconds since boot, `args[1]` of which [`Class`].
 pub const THROTTLE_BEGINS: i64 = 1;
-/// They are sent again. `args[0]` tells how many were kept back.
+/// They are sent again. `args[0]` tells how many were kept back, `args[1]` of which [`Class`].
 pub const THROTTLE_ENDS: i64 = 0;
 
 #[cfg(test)]

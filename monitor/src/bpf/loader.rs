@@ -7,10 +7,11 @@ use std::{
     collections::HashMap,
     fs,
     os::fd::{AsFd as _, AsRawFd as _},
+    time::Instant,
 };
 
 use aya::{
-    Ebpf, EbpfLoader,
+    Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{Array, Map, MapData, MapError, ProgramArray, Queue},
     programs::{BtfTracePoint, ProgramError, tp_btf::BtfTracePointLinkId},
 };
@@ -243,6 +244,7 @@ fn load_once(kernel: &Kernel, settings: &Settings) -> Result<Loaded, BpfError> {
     let level = [settings.log_level];
     let mut ebpf = EbpfLoader::new()
         .btf(Some(&kernel.aya))
+        .verifier_log_level(verifier_log())
         .override_global("KNOBS", knobs.as_bytes(), true)
         .override_global("OFFSETS", kernel.offsets.as_bytes(), true)
         .override_global("CALL_TABLE", calls.as_slice(), true)
@@ -473,15 +475,24 @@ fn try_hook(
         return HookState::Failed(reason);
     }
     let result = attached.entry(program.name).or_insert_with(|| {
-        attach().map_err(|error| {
+        let begin = Instant::now();
+        let result = attach().map_err(|error| {
             debug!(program = program.name, error = %chain(&error), "the kernel refused a program");
             short(&error)
-        })
+        });
+        debug!(program = program.name, ms = begin.elapsed().as_millis(), "the kernel checked a program");
+        result
     });
     match result {
         Ok(_) => HookState::Attached,
         Err(reason) => HookState::Failed(reason.clone()),
     }
+}
+
+/// How much the kernel is to say about a program that it refuses. With each instruction in it the log has megabytes, for
+/// which the kernel checks the program again and again, seconds each time: that is for those who debug.
+fn verifier_log() -> VerifierLogLevel {
+    if tracing::enabled!(tracing::Level::TRACE) { VerifierLogLevel::default() } else { VerifierLogLevel::STATS }
 }
 
 fn attach(program: Program, kernel: &Kernel, ebpf: &mut Ebpf) -> Result<Place, ProgramError> {
@@ -507,7 +518,7 @@ fn tracepoint(ebpf: &mut Ebpf, program: Program) -> Result<&mut BtfTracePoint, P
     ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
 }
 
-/// The lines of a verifier's log that tell why, instead of all of its thousands; the debug log has the rest.
+/// The lines of a verifier's log that tell why, instead of all of its thousands; the log of level trace has the rest.
 fn short(error: &ProgramError) -> String {
     let ProgramError::LoadError { io_error, verifier_log } = error else { return chain(error) };
     let log = verifier_log.to_string();

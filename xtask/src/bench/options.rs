@@ -28,6 +28,7 @@ and instead of comparing:
   --programs        cost of each kernel program by the kernel's own account
   --rest            CPU, memory and wake-ups of the daemon at rest, two minutes
   --load            the same and scrapes with 10000 series on a saturated machine, two minutes
+  --alerts          time from an act to its alert, at rest and while programs are built, two minutes
   --ring            records a second through the telemetry ring, two minutes";
 
 /// What is done.
@@ -37,6 +38,7 @@ pub(super) enum Mode {
     Programs,
     Rest,
     Load,
+    Alerts,
     Ring,
 }
 
@@ -88,6 +90,7 @@ impl Options {
                 "--programs" => modes.push(Mode::Programs),
                 "--rest" => modes.push(Mode::Rest),
                 "--load" => modes.push(Mode::Load),
+                "--alerts" => modes.push(Mode::Alerts),
                 "--ring" => modes.push(Mode::Ring),
                 _ => bail!("bench does not take {argument:?}\n{HELP}"),
             }
@@ -126,6 +129,7 @@ mod tests {
         assert_eq!((options.rounds, options.peers), (3, true));
         assert!(options.workloads.iter().all(|workload| workload.set != Set::Crowd));
         assert!(parse("--processes").unwrap().workloads.iter().all(|workload| workload.set == Set::Crowd));
+        assert_eq!(parse("--alerts").unwrap().mode, Mode::Alerts);
         assert_eq!(parse("--ring").unwrap().mode, Mode::Ring);
         for (text, complaint) in [
             ("--rounds", "--rounds needs a value"),

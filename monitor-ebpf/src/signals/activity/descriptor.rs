@@ -3,7 +3,7 @@
 use aya_ebpf::{helpers::generated::bpf_probe_read_user, macros::btf_tracepoint, programs::BtfTracePointContext};
 use monitor_common::{
     record::Ring,
-    signals::activity::{Act, Part, SPECIAL},
+    signals::activity::{Act, Class, Part, SPECIAL},
 };
 
 use super::{
@@ -54,7 +54,7 @@ fn dup(call: &Call) {
     // Files and terminals are what each shell redirects to, all the time. Pipelines do it with pipes.
     let ring = match file::kind(inode) {
         S_IFSOCK => Ring::Security,
-        S_IFIFO if ACTIVITY_SELECT.get(0).is_some_and(bulk::allowed) => Ring::Bulk,
+        S_IFIFO if ACTIVITY_SELECT.get(0).is_some_and(|select| bulk::allowed(select, Class::Descriptor)) => Ring::Bulk,
         _ => return,
     };
     let Some(record) = Record::begin(task, call, Act::Dup) else { return };

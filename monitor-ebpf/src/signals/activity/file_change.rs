@@ -3,7 +3,7 @@
 //! kernel found by a name is gone when the call is over.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use monitor_common::signals::activity::{Act, Part, SEVERAL, Scope, Select, WATCH_WRITE};
+use monitor_common::signals::activity::{Act, Class, Part, SEVERAL, Scope, Select, WATCH_WRITE};
 
 use super::{
     ACTIVITY_SELECT,
@@ -54,7 +54,7 @@ fn activity_file_change(ctx: BtfTracePointContext) -> i32 {
             record.name(Part::OtherName, name);
         }
     }
-    if let Some(ring) = file_open::ring(select, scope as u32, watched) {
+    if let Some(ring) = file_open::ring(select, Class::FileChange, scope as u32, watched) {
         record.finish(ring);
     }
     0

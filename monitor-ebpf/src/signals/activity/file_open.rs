@@ -11,7 +11,7 @@ use monitor_common::{
     limits,
     record::Ring,
     signals::activity::{
-        Act, FLAGS_BEHIND, FMODE_CREATED, FileKey, Part, Scope, Select, WATCH_READ, WATCH_WRITE, Writer,
+        Act, Class, FLAGS_BEHIND, FMODE_CREATED, FileKey, Part, Scope, Select, WATCH_READ, WATCH_WRITE, Writer,
     },
 };
 
@@ -90,7 +90,7 @@ fn opened(ctx: &BtfTracePointContext, select: &Select, fd: u32) {
     }
     let place = Place::of_file(file);
     let wanted = if mode & (FMODE_CREATED | FMODE_WRITE) != 0 { WATCH_WRITE } else { WATCH_READ };
-    let Some(ring) = ring(select, scope, watch::file(select, place, key, wanted)) else { return };
+    let Some(ring) = ring(select, Class::FileOpen, scope, watch::file(select, place, key, wanted)) else { return };
     let Some(record) = Record::begin(task, &call(ctx), Act::FileOpen) else { return };
     record.file(inode, file);
     record.path(Part::Object, place);
@@ -137,7 +137,7 @@ fn failed(ctx: &BtfTracePointContext, select: &Select) {
     let length = record.name(Part::Name, name);
     let wanted = if writes { WATCH_WRITE } else { WATCH_READ };
     let watched = watch::directory(select, place, wanted) || watch::last_component(select, record, length, wanted);
-    if let Some(ring) = ring(select, scope, watched) {
+    if let Some(ring) = ring(select, Class::FileOpen, scope, watched) {
         record.finish(ring);
     }
 }
@@ -152,10 +152,10 @@ pub(in crate::signals) fn written(file: FileKey) -> Writer {
 
 /// Which ring carries the record; none when it is not wanted, or when there have been too many.
 #[inline(always)]
-pub(super) fn ring(select: &Select, scope: u32, watched: bool) -> Option<Ring> {
+pub(super) fn ring(select: &Select, class: Class, scope: u32, watched: bool) -> Option<Ring> {
     if watched {
         Some(Ring::Security)
-    } else if scope == Scope::All as u32 && bulk::allowed(select) {
+    } else if scope == Scope::All as u32 && bulk::allowed(select, class) {
         Some(Ring::Bulk)
     } else {
         None

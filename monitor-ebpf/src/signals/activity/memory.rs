@@ -4,7 +4,7 @@
 use aya_ebpf::{helpers::generated::bpf_probe_read_user, macros::btf_tracepoint, programs::BtfTracePointContext};
 use monitor_common::{
     record::Ring,
-    signals::activity::{Act, BEHIND_POINTER, Part, SPECIAL},
+    signals::activity::{Act, BEHIND_POINTER, Class, Part, SPECIAL},
 };
 
 use super::{
@@ -33,7 +33,9 @@ fn activity_memory(ctx: BtfTracePointContext) -> i32 {
         }
         // Mapping what is only executable is how each library is loaded. Protecting so what was there before is not.
         let wanted = if entry.other & SPECIAL != 0 { PROT_EXEC } else { PROT_EXEC | PROT_WRITE };
-        if call.args[2] & wanted != wanted || !ACTIVITY_SELECT.get(0).is_some_and(bulk::allowed) {
+        if call.args[2] & wanted != wanted
+            || !ACTIVITY_SELECT.get(0).is_some_and(|select| bulk::allowed(select, Class::Memory))
+        {
             return 0;
         }
         let mapped = entry.other & SPECIAL == 0 && call.args[3] & MAP_ANONYMOUS == 0;

@@ -5,7 +5,7 @@
 use aya_ebpf::{helpers::generated::bpf_probe_read_user, macros::btf_tracepoint, programs::BtfTracePointContext};
 use monitor_common::{
     record::Ring,
-    signals::activity::{Act, BEHIND_POINTER, Part, SEVERAL, SocketObject},
+    signals::activity::{Act, BEHIND_POINTER, Class, Part, SEVERAL, SocketObject},
 };
 
 use super::{ACTIVITY_SELECT, bulk, call::Call, record::Record};
@@ -49,7 +49,7 @@ fn activity_network(ctx: BtfTracePointContext) -> i32 {
     let sock = file::sock(file);
     let ring = if act == Act::Socket as u8 && is_special(&call) {
         Ring::Security
-    } else if bulk::allowed(select) {
+    } else if bulk::allowed(select, Class::Network) {
         Ring::Bulk
     } else {
         return 0;

@@ -4,7 +4,7 @@
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use monitor_common::{
     record::Ring,
-    signals::activity::{Act, Part},
+    signals::activity::{Act, Class, Part},
 };
 
 use super::{
@@ -84,7 +84,11 @@ fn signal(task: Object, call: &Call, other: Object, many: bool, signal: u64) -> 
     if matches!(signal, 3 | 4 | 6 | 9 | 11 | 15 | 19) {
         return Some(Ring::Security);
     }
-    if ACTIVITY_SELECT.get(0).is_some_and(bulk::allowed) { Some(Ring::Bulk) } else { None }
+    if ACTIVITY_SELECT.get(0).is_some_and(|select| bulk::allowed(select, Class::Process)) {
+        Some(Ring::Bulk)
+    } else {
+        None
+    }
 }
 
 /// What was taken out of another process.

@@ -258,7 +258,7 @@ fn of_files(select: &Select, task: Object, request: Object, call: &mut Call, mut
         record.kernel_name(Part::OtherName, files.text);
     }
     // Where a name leads is not known yet: one that might lead to what is watched is told like all others.
-    if let Some(ring) = file_open::ring(select, Scope::All as u32, watched) {
+    if let Some(ring) = file_open::ring(select, act.class(), Scope::All as u32, watched) {
         record.finish(ring);
     }
 }
@@ -316,7 +316,7 @@ fn network(select: &Select, task: Object, request: Object, call: &mut Call, act:
         _ => {}
     }
     let special = matches!(act, Act::Socket) && super::network::is_special(call);
-    if !special && !bulk::allowed(select) {
+    if !special && !bulk::allowed(select, Class::Network) {
         return;
     }
     let file = if matches!(act, Act::Socket) { Object::NONE } else { file_of(task, request) };

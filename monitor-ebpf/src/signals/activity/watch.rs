@@ -14,6 +14,9 @@ use monitor_common::{
 use super::record::{AT, Place, Record};
 use crate::{kernel::read::Object, settings::offset};
 
+/// How many slashes at the end of a name are looked at.
+const SLASHES: u32 = 8;
+
 #[map]
 static WATCHED_INODES: HashMap<FileKey, u32> = HashMap::with_max_entries(limits::WATCHED_INODES, 0);
 #[map]
@@ -121,32 +124,54 @@ pub(super) fn last_component(select: &Select, record: Record, length: u32, acces
     if select.names & access == 0 {
         return false;
     }
+    // What is counted is kept in memory: read back, it is any number to the verifier, which would follow each else.
+    let (slashes, component) = (record.note(0), record.note(1));
     let tail = record.tail();
     let end = record.used();
-    // How many bytes it has is kept in memory: read back, it is any number to the verifier, which would follow each else.
-    let kept = record.note(0);
+    // Slashes at the end are no part of it.
     let mut step = 0;
-    // From the end to the slash before it; slashes at the end are not part of it.
-    while step < limits::NAME as u32 && step < length {
+    while step < SLASHES && step < length {
         step += 1;
         // SAFETY: inside the record's tail, as the mask shows.
-        let byte = unsafe { *tail.add(end.wrapping_sub(step as usize) & (AT - 1)) };
-        if byte != b'/' {
-            kept.set(kept.get() + 1);
-        } else if kept.get() != 0 {
-            step -= 1;
+        if unsafe { *tail.add(end.wrapping_sub(step as usize) & (AT - 1)) } != b'/' {
             break;
         }
+        slashes.set(step);
     }
-    let begin = record.note(1);
-    begin.set(step);
-    let (kept, step) = (kept.get(), begin.get());
-    let mut key = NameKey { length: kept, ..NameKey::default() };
-    let first = if kept < WATCHED_NAME as u32 { kept } else { WATCHED_NAME as u32 };
+    let slashes = slashes.get();
+    let (end, length) = (end.wrapping_sub(slashes as usize), length.wrapping_sub(slashes));
+    let mut step = 0;
+    while step < limits::NAME as u32 {
+        // SAFETY: as above; behind the tail that the mask shows there is room for a path.
+        let word = unsafe { tail.add(end.wrapping_sub(step as usize + 8) & (AT - 1)).cast::<[u8; 8]>().read() };
+        let mut found = slashes_in(u64::from_le_bytes(word));
+        let left = length.wrapping_sub(step);
+        if left < 8 {
+            // It begins within this word: what is before it counts as a slash.
+            found |= 0x80 << ((7 - left) * 8);
+        }
+        if found != 0 {
+            component.set(step + (found.leading_zeros() >> 3));
+            break;
+        }
+        step += 8;
+    }
+    let component = component.get();
+    let mut key = NameKey { length: component, ..NameKey::default() };
+    let first = if component < WATCHED_NAME as u32 { component } else { WATCHED_NAME as u32 };
     // SAFETY: room for as many bytes, and inside the record's tail.
     unsafe {
-        let from = tail.add(end.wrapping_sub(step as usize) & (AT - 1));
+        let from = tail.add(end.wrapping_sub(component as usize) & (AT - 1));
         bpf_probe_read_kernel((&raw mut key.first).cast(), first, from.cast());
     }
     select.name_filter.may_have(key.hash()) && found(&WATCHED_NAMES, &key) & access != 0
+}
+
+/// The highest bit of each byte that is a slash.
+#[inline(always)]
+fn slashes_in(word: u64) -> u64 {
+    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    let other = word ^ 0x2f2f_2f2f_2f2f_2f2f;
+    // A byte that is not zero carries into its highest bit, or has it set.
+    !(((other & LOW) + LOW) | other | LOW)
 }

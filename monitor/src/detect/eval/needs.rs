@@ -5,7 +5,7 @@
 //! made its file, one for writing, one for reading; one that failed counts as for writing when it asked for that or to
 //! make the file.
 
-use std::collections::BTreeSet;
+use std::{cell::Cell, collections::BTreeSet};
 
 use monitor_common::signals::activity::{Act, Class};
 
@@ -75,6 +75,7 @@ impl Needs {
                 let tree = job.step.map_or(Some(&rule.tree), |step| rule.steps.get(step));
                 if let Some(tree) = tree {
                     let tree = rules.fold(tree, &names);
+                    needs.kinds |= behind(&tree, rules);
                     Act::ALL.iter().filter(|act| acts & act.bit() != 0).for_each(|act| needs.act(*act, &tree, rules));
                 }
             }
@@ -160,6 +161,19 @@ impl Needs {
         };
         self.kinds & bit != 0 && (!failed || self.failed & bit != 0) && files.covers(path)
     }
+}
+
+/// Kinds without which what is known of a process is not: its connections are remembered from these.
+fn behind(tree: &Tree, rules: &Rules) -> u64 {
+    let kinds = Cell::new(0);
+    tree.fold(&|at| {
+        let slot = rules.checks.list.get(at).and_then(|check| rules.slots.list.get(check.slot));
+        if slot.is_some_and(|slot| slot.definition.name.starts_with("proc.inet.")) {
+            kinds.set(kinds.get() | Act::Connect.bit() | Act::Accept.bit());
+        }
+        None
+    });
+    kinds.get()
 }
 
 /// What is left of a condition in this case.

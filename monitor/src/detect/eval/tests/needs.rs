@@ -27,6 +27,9 @@ fn kinds_follow_from_the_names_of_calls() {
     assert_eq!(needs("evt.type = ptrace and evt.res = SUCCESS").failed, 0);
     assert_eq!(needs("evt.type = ptrace and evt.failed = true").failed, Act::Ptrace.bit());
     assert_eq!(needs("evt.type in (execve, execveat)").kinds, 0);
+    // Connections are remembered from when they were made.
+    let connections = Act::Connect.bit() | Act::Accept.bit();
+    assert_eq!(needs("evt.type = execve and not proc.inet.duration[1] > 5").kinds, connections);
     // Without a name it may be anything; but only opens are for writing.
     assert_eq!(needs("proc.name = x").kinds.count_ones() as usize, Act::ALL.len());
     assert_eq!(needs("evt.is_open_write = true").kinds, Act::FileOpen.bit());
