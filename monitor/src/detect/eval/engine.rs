@@ -8,7 +8,7 @@ use super::rules::{Rule, Rules};
 use super::session::{Memory, Session};
 use super::state::count::Count;
 use super::state::key;
-use super::state::repeat::{Admission, Limits, Rate, Repeats, SUMMARY_NS};
+use super::state::repeat::{Admission, Limits, Rate, Repeats};
 use super::state::seen::{self, Damage, Seen};
 use super::state::sequence::Sequence;
 use crate::detect::lang::ast::{self, Diagnostic};
@@ -23,8 +23,6 @@ pub struct Engine {
     memory: Memory,
     /// What rules have seen that are not loaded now: they may come back.
     pub(super) absent: BTreeMap<String, Seen>,
-    /// When is looked next for what has to be told or forgotten.
-    look_ns: u64,
     /// How many findings of a rule are published.
     limits: Limits,
     pub(super) events: u64,
@@ -185,9 +183,6 @@ impl Engine {
     /// Judges an event. Findings are added to `out`.
     pub fn on_event(&mut self, event: &Event, world: &dyn World, out: &mut Vec<Finding>) {
         self.events += 1;
-        if event.time_ns >= self.look_ns {
-            self.advance(event.time_ns, out);
-        }
         let mut session = Session::new(&self.rules, &mut self.memory, event, world);
         for job in self.rules.jobs(event) {
             if !session.run(&job.program) {
@@ -214,9 +209,8 @@ impl Engine {
     }
 
     /// Tells what was held back and whose time is over, and forgets what is too long ago to matter, without waiting for an
-    /// event. `now_ns` is the time since boot.
+    /// event. `now_ns` is the time since boot. Whoever judges events calls this about once a second: nothing else tells.
     pub fn advance(&mut self, now_ns: u64, out: &mut Vec<Finding>) {
-        self.look_ns = now_ns.saturating_add(SUMMARY_NS / 10);
         for (rule, state) in self.rules.list.iter().zip(&mut self.states) {
             for (finding, held) in state.repeats.due(now_ns) {
                 if state.rate.admit(now_ns, self.limits, held.count) {

@@ -168,7 +168,7 @@ impl Default for Limits {
 }
 
 /// A storm is told again in this time.
-pub(crate) const SUMMARY_NS: u64 = 10 * SECOND;
+const SUMMARY_NS: u64 = 10 * SECOND;
 
 /// How fast a rule finds things.
 #[derive(Debug, Default)]
