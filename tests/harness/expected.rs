@@ -7,8 +7,12 @@ use std::sync::OnceLock;
 type Version = (u32, u32);
 
 /// Hooks that not every kernel from 5.10 on has, and the first that does.
-const HOOKS: &[(&str, Version)] =
-    &[("sock_send_length", (6, 3)), ("sock_recv_length", (6, 3)), ("block_io_start", (6, 5))];
+const HOOKS: &[(&str, Version)] = &[
+    ("sock_send_length", (6, 3)),
+    ("sock_recv_length", (6, 3)),
+    ("block_io_start", (6, 5)),
+    ("io_uring_submit_req", (6, 3)),
+];
 
 /// What each signal has less of without a hook.
 const DEGRADED: &[(&str, &str)] = &[("tcp", "sock_send_length"), ("block_io", "block_io_start")];

@@ -418,7 +418,7 @@ fn attach_signal(
                 }
                 continue;
             }
-            Need::InPlaceOf(better) if kernel.has_hook(better) => HookState::Unused(format!("{better} is better")),
+            Need::InPlaceOf(better, _) if kernel.has_hook(better) => HookState::Unused(format!("{better} is better")),
             Need::TailCall(class, _) => {
                 try_hook(hook.program, name, kernel, attached, || put(hook.program, class, kernel, ebpf))
             }
@@ -426,7 +426,7 @@ fn attach_signal(
         };
         let failed = matches!(state, HookState::Failed(_));
         let missed = match hook.need {
-            Need::Optional(what) | Need::TailCall(_, what) => Some(what).filter(|_| failed),
+            Need::Optional(what) | Need::TailCall(_, what) | Need::InPlaceOf(_, what) => Some(what).filter(|_| failed),
             _ => None,
         };
         if let (Need::Required | Need::For(_), HookState::Failed(reason)) = (hook.need, &state) {

@@ -29,8 +29,8 @@ pub enum Need {
     Required,
     /// Less: this is what is lost.
     Optional(&'static str),
-    /// The same: it stands in for the hook named, and is used only without that one.
-    InPlaceOf(&'static str),
+    /// Less: it stands in for the first hook named, and is used only without that one. This is lost without either.
+    InPlaceOf(&'static str, &'static str),
     /// Nothing, where system calls are timed in this way; elsewhere it is not used.
     For(Timing),
     /// Less: this is lost. The program is not attached: the one on its hook goes on in it for calls of the class.
@@ -98,6 +98,9 @@ const fn optional(program: Program, lost: &'static str) -> Hook {
 const fn behind(program: Program, class: Class, lost: &'static str) -> Hook {
     Hook { program, need: Need::TailCall(class, lost) }
 }
+
+/// What is lost without either hook of io_uring.
+const THROUGH_RING: &str = "what is asked through io_uring";
 
 /// Every signal. The first ones are what the others stand on.
 pub static SIGNALS: &[Signal] = &[
@@ -178,7 +181,10 @@ pub static SIGNALS: &[Signal] = &[
             required(programs::BLOCK_COMPLETE),
             required(programs::BLOCK_ISSUE),
             optional(programs::BLOCK_START, "the submitting process, where a kernel worker queues the request for it"),
-            Hook { program: programs::BLOCK_INSERT, need: Need::InPlaceOf("block_io_start") },
+            Hook {
+                program: programs::BLOCK_INSERT,
+                need: Need::InPlaceOf("block_io_start", "how long requests wait in the queue"),
+            },
         ],
         fields: &["request_q", "request_cmd_flags", "request_data_len", "disk_major", "disk_first_minor"],
         needs: &["process"],
@@ -211,8 +217,11 @@ pub static SIGNALS: &[Signal] = &[
             behind(programs::ACTIVITY_MEMORY, Class::Memory, "executable memory"),
             required(programs::SYS_EXIT),
             // One or the other: the tracepoint was renamed.
-            Hook { program: programs::ACTIVITY_RING_REQUEST, need: Need::InPlaceOf("io_uring_submit_sqe") },
-            Hook { program: programs::ACTIVITY_RING_ENTRY, need: Need::InPlaceOf("io_uring_submit_req") },
+            Hook {
+                program: programs::ACTIVITY_RING_REQUEST,
+                need: Need::InPlaceOf("io_uring_submit_sqe", THROUGH_RING),
+            },
+            Hook { program: programs::ACTIVITY_RING_ENTRY, need: Need::InPlaceOf("io_uring_submit_req", THROUGH_RING) },
         ],
         fields: &[
             "task_pid",

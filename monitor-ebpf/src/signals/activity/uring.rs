@@ -66,7 +66,10 @@ fn activity_ring_request(ctx: BtfTracePointContext) -> i32 {
 /// `(void *ctx, void *req, u8 opcode, u64 user_data, u32 flags, bool force_nonblock, bool sq_thread)`
 #[btf_tracepoint(function = "io_uring_submit_sqe")]
 fn activity_ring_entry(ctx: BtfTracePointContext) -> i32 {
-    submitted(Object(if knob!(ring_request_argument) == 0 { ctx.arg(0) } else { ctx.arg(1) }));
+    // Both are read in any case: of two reads in branches the compiler makes one at an address that it works out, which the
+    // kernel's check does not allow.
+    let (first, second): (u64, u64) = (ctx.arg(0), ctx.arg(1));
+    submitted(Object(if knob!(ring_request_argument) == 0 { first } else { second }));
     0
 }
 
