@@ -5,6 +5,7 @@ mod budget;
 mod collect;
 mod happened;
 mod kernel_side;
+mod memory;
 mod order;
 mod per_process;
 mod publish;
@@ -42,12 +43,14 @@ use crate::{
     sys,
 };
 
+use memory::Memory;
+
 pub use collect::metrics;
 pub use happened::Happened;
 pub use kernel_side::{Batch, KernelSide};
 pub use order::{Order, Rings};
 pub use publish::{Judge, Judged, lost};
-pub use world::{HostNames, Surroundings};
+pub use world::{HostNames, HostSide, Surroundings};
 
 /// Between two slices of /proc.
 const SLICES: Duration = Duration::from_millis(10);
@@ -63,7 +66,10 @@ const EXPIRE: Duration = Duration::from_secs(1);
 const REBALANCE: Duration = Duration::from_secs(10);
 const RESCAN: Duration = Duration::from_secs(60);
 /// Between two looks at what files the watched paths are.
-const REWATCH: Duration = Duration::from_secs(10);
+pub const REWATCH: Duration = Duration::from_secs(10);
+
+/// Between two looks at whether rules have seen something new.
+const KEEP: Duration = Duration::from_secs(3);
 
 /// What others ask of the pipeline.
 pub enum Query {
@@ -82,6 +88,7 @@ pub struct Observer {
     table: ProcessTable,
     host: Option<Host>,
     judge: Judge,
+    memory: Memory,
     store: Arc<Store>,
     sink: Arc<Sink>,
     trail: Arc<Trail>,
@@ -121,6 +128,7 @@ struct Due {
     rebalance: Instant,
     rescan: Instant,
     rewatch: Instant,
+    keep: Instant,
     host: Instant,
 }
 
@@ -150,12 +158,15 @@ impl Observer {
             rebalance: now + EXPIRE,
             rescan: now + RESCAN,
             rewatch: now + REWATCH,
+            keep: now + KEEP,
             host: now,
         };
         let host = config.signals.host.then(Host::new);
         let responder = respond::start(&config, &trail);
         let mut engine = Engine::default();
         engine.replace(rules);
+        engine.set_limits(config.rules.limits());
+        let memory = Memory::open(&config.rules.state, &mut engine);
         let judge = Judge::new(engine);
         if let Some(kernel) = &mut kernel {
             kernel.select(selection(&config, &judge.engine), config.activity.bulk_rate);
@@ -169,6 +180,7 @@ impl Observer {
             table,
             host,
             judge,
+            memory,
             store,
             sink,
             trail,
@@ -213,6 +225,7 @@ impl Observer {
         // What is in the rings has happened: tell it before the end.
         self.round();
         self.round();
+        self.memory.close(&self.judge.engine);
     }
 
     /// Takes what is in the rings. Returns how many records that was.
@@ -252,7 +265,11 @@ impl Observer {
         }
         if due(&mut self.due.expire, EXPIRE) {
             self.table.expire(since_boot());
+            self.advance();
             self.report_losses();
+        }
+        if due(&mut self.due.keep, KEEP) {
+            self.memory.keep(&mut self.judge.engine);
         }
         self.keep_budget();
         if due(&mut self.due.rebalance, REBALANCE) {
@@ -321,6 +338,7 @@ impl Observer {
                 self.table.set_group_options(group_options(&config));
                 self.table.set_per_process(per_process_options(&config));
                 self.judge.engine.replace(rules);
+                self.judge.engine.set_limits(config.rules.limits());
                 if let Some(responder) = &self.responder {
                     responder.set_options(respond::options(&config));
                 }

@@ -1,7 +1,7 @@
 //! What of all activity leaves the kernel, and putting that into the kernel's maps while the programs run.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     ffi::OsStr,
     fs,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
@@ -19,6 +19,7 @@ use monitor_common::{
 use tracing::warn;
 use zerocopy::IntoBytes as _;
 
+use super::WatchedPaths;
 use crate::{
     bpf::{BpfError, loader::Loaded, maps},
     config,
@@ -149,7 +150,7 @@ struct Resolved {
     names: BTreeMap<NameKey, u32>,
     directories: BTreeMap<FileKey, u32>,
     /// The path of each watched file and directory.
-    paths: HashMap<FileKey, PathBuf>,
+    paths: WatchedPaths,
 }
 
 impl Resolved {
@@ -167,7 +168,7 @@ impl Resolved {
             let key = FileKey { inode: metadata.ino(), device: kernel_device(metadata.dev()), reserved: 0 };
             let keys = if is_directory { &mut resolved.directories } else { &mut resolved.inodes };
             *keys.entry(key).or_default() |= access;
-            resolved.paths.insert(key, path.clone());
+            resolved.paths.insert(key, path.as_os_str().as_bytes().to_vec());
         }
         resolved
     }
@@ -249,7 +250,7 @@ pub struct Selector {
     possible: u64,
     selection: Selection,
     bulk_rate: u32,
-    paths: HashMap<FileKey, PathBuf>,
+    paths: WatchedPaths,
     refused: usize,
 }
 
@@ -269,7 +270,7 @@ impl Selector {
             possible: possible.fold(0, |bits, act| bits | act.bit()),
             selection: Selection::default(),
             bulk_rate: limits::BULK_RATE,
-            paths: HashMap::new(),
+            paths: WatchedPaths::default(),
             refused: 0,
         })
     }
@@ -320,9 +321,9 @@ impl Selector {
         self.select.set(0, bytes, 0).map_err(|source| BpfError::Map { name: maps::ACTIVITY_SELECT, source })
     }
 
-    /// The watched path that this file is, whatever name it is used by.
-    pub fn path(&self, device: u32, inode: u64) -> Option<&Path> {
-        self.paths.get(&FileKey { inode, device, reserved: 0 }).map(PathBuf::as_path)
+    /// Which watched paths files are.
+    pub fn paths(&self) -> &WatchedPaths {
+        &self.paths
     }
 
     /// Watched things that found no room.
@@ -363,7 +364,7 @@ mod tests {
         let metadata = fs::metadata("/etc").unwrap();
         let (key, access) = resolved.directories.first_key_value().unwrap();
         assert_eq!((key.inode, *access), (metadata.ino(), WATCH_READ | WATCH_WRITE));
-        assert_eq!(resolved.paths[key], Path::new("/etc/"));
+        assert_eq!(resolved.paths.path(key.device, key.inode), Some(&b"/etc/"[..]));
     }
 
     #[test]
