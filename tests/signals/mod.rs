@@ -12,6 +12,7 @@ mod activity_calls;
 mod activity_changes;
 mod activity_files;
 mod activity_flood;
+mod activity_twins;
 mod block_io;
 mod hooks;
 mod loss;

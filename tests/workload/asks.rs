@@ -61,7 +61,7 @@ pub(crate) fn step(name: &str, words: &[&str]) -> bool {
             descriptor
         }
         // Fields of `struct io_uring_sqe`: opcode, fd, off, addr, len, op_flags.
-        ("request", [arguments @ ..]) => {
+        ("request", arguments) => {
             let given = asked.values(arguments);
             asked.ring.as_mut().expect("a step before this one makes the ring").ask(given)
         }

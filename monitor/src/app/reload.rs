@@ -99,7 +99,7 @@ impl Reloader {
         self.log.reconfigure(&new.config.log).map_err(|error| error.to_string())?;
         self.state.set_options(http_options(&new.config));
         let (done, finished) = oneshot::channel();
-        let query = Query::Reconfigure(Box::new(new.config.clone()), rules, done);
+        let query = Query::Reconfigure(Box::new(new.config.clone()), Box::new(rules), done);
         let stopping = |_| "the daemon is stopping".to_owned();
         self.queries.send(query).await.map_err(|_| stopping(()))?;
         finished.await.map_err(|_| stopping(()))?;

@@ -170,7 +170,7 @@ impl Reader {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn next(&mut self) -> Result<Option<(u8, Vec<u8>)>, CaptureError> {
+    pub fn entry_after(&mut self) -> Result<Option<(u8, Vec<u8>)>, CaptureError> {
         loop {
             if let Some((tag, from, to)) = self.entry() {
                 self.at = to;

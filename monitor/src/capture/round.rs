@@ -134,7 +134,7 @@ impl Reader {
     /// # Errors
     /// When the recording does not begin with it, or its records are of another layout.
     pub fn meta(&mut self) -> Result<Meta, CaptureError> {
-        let Some((tag, content)) = self.next()? else { return Err(CaptureError::Empty(self.path().to_owned())) };
+        let Some((tag, content)) = self.entry_after()? else { return Err(CaptureError::Empty(self.path().to_owned())) };
         if tag != tag::META {
             return Err(self.odd(format!("it begins with an entry {tag}")));
         }
@@ -153,7 +153,7 @@ impl Reader {
     pub fn round(&mut self) -> Result<Result<Round, bool>, CaptureError> {
         let mut round = Round::default();
         loop {
-            let Some((tag, content)) = self.next()? else { return Ok(Err(false)) };
+            let Some((tag, content)) = self.entry_after()? else { return Ok(Err(false)) };
             round.bytes += content.len();
             if round.bytes > MOST {
                 return Err(self.odd("a round without an end".to_owned()));

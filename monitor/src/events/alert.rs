@@ -1,5 +1,7 @@
 //! The schema of a published event. docs/EVENTS.md describes it; a test compares the two.
 
+mod rendered;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -9,9 +11,11 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::Value;
 
-use super::{SCHEMA, Severity, redact, text::lossy};
+use super::{Severity, redact, text::lossy};
 use crate::processes::Process;
 use crate::signals::exec::{Exec, ExecFile, Written};
+
+pub(super) use rendered::Rendered;
 
 /// Nanoseconds of a kernel clock tick as /proc counts them (`USER_HZ` is 100 on every architecture we run on).
 const TICK_NS: u64 = 10_000_000;
@@ -456,46 +460,6 @@ fn pairs<S: Serializer>(pairs: &[(Cow<'static, str>, Value)], serializer: S) -> 
         map.serialize_entry(name, value)?;
     }
     map.end()
-}
-
-/// An event as text, but for its number.
-pub(super) struct Rendered(String);
-
-impl Rendered {
-    pub(super) fn new(alert: &Alert, host: Option<&str>) -> Self {
-        let body = Body {
-            time: alert.time,
-            kernel_ns: alert.kernel_ns,
-            rule: &alert.rule,
-            title: &alert.title,
-            output: alert.output.as_deref(),
-            severity: alert.severity,
-            priority: alert.priority.as_deref(),
-            attack: &alert.attack,
-            tags: &alert.tags,
-            rule_source: alert.rule_source.as_ref(),
-            process: &alert.process,
-            evidence: &alert.evidence,
-            recent: &alert.recent,
-            seen: alert.seen,
-            suppressed: alert.suppressed,
-            lost: alert.lost,
-            host: host.map(|name| Host { name }),
-        };
-        // Nothing in the body can fail to be written: keys are strings, and a String takes everything.
-        Self(serde_json::to_string(&body).unwrap_or_else(|error| failed(&error)))
-    }
-
-    /// The line. The number is put in last, because it is known only under the store's lock, where rendering 32 KiB of
-    /// arguments would keep readers waiting.
-    pub(super) fn with_seq(&self, seq: u64) -> String {
-        let fields = self.0.strip_prefix('{').unwrap_or(&self.0);
-        format!(r#"{{"schema":"{SCHEMA}","seq":{seq},{fields}"#)
-    }
-}
-
-fn failed(error: &serde_json::Error) -> String {
-    serde_json::json!({ "error": Cow::from(error.to_string()) }).to_string()
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ pub enum Query {
     /// Processes as JSON.
     Processes(ProcessQuery, oneshot::Sender<serde_json::Value>),
     /// Work by this configuration and these rules from now on.
-    Reconfigure(Box<Config>, Rules, oneshot::Sender<()>),
+    Reconfigure(Box<Config>, Box<Rules>, oneshot::Sender<()>),
 }
 
 /// The pipeline's parts.
@@ -337,7 +337,7 @@ impl Observer {
                 self.table.set_options(table_options(&config));
                 self.table.set_group_options(group_options(&config));
                 self.table.set_per_process(per_process_options(&config));
-                self.judge.engine.replace(rules);
+                self.judge.engine.replace(*rules);
                 self.judge.engine.set_limits(config.rules.limits());
                 if let Some(responder) = &self.responder {
                     responder.set_options(respond::options(&config));

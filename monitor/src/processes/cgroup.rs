@@ -154,6 +154,9 @@ const CACHE: usize = 1024;
 /// How long a remembered cgroup is believed: its id may be given to another one after it is removed.
 const LIFETIME_NS: u64 = Duration::from_secs(10).as_nanos() as u64;
 
+/// The ids of a cgroup, and what `/proc` said of it.
+type Answer = ((u64, u64), Option<Vec<u8>>);
+
 /// Remembers cgroups by the ids in exec records, so that a storm of execs does not read `/proc` for each.
 #[derive(Debug, Default)]
 pub(super) struct CgroupCache {
@@ -163,7 +166,7 @@ pub(super) struct CgroupCache {
     /// `/proc` is not asked.
     offline: bool,
     /// What `/proc` said is noted here: the ids, and the file.
-    pub(super) journal: Option<Vec<((u64, u64), Option<Vec<u8>>)>>,
+    pub(super) journal: Option<Vec<Answer>>,
 }
 
 impl CgroupCache {
