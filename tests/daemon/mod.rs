@@ -26,3 +26,4 @@ mod rules;
 mod scrape;
 mod service;
 mod sink;
+mod tampering;

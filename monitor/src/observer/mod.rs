@@ -4,6 +4,7 @@
 mod budget;
 mod collect;
 mod happened;
+mod heart;
 mod kernel_side;
 mod order;
 mod per_process;
@@ -37,6 +38,7 @@ use crate::{
     http::ProcessQuery,
     metrics::Snapshot,
     processes::{GroupOptions, GroupRule, Groups, Options, PerProcess, ProcessTable},
+    pulse::Pulse,
     respond::Responder,
     signals::{activity::Selection, host::Host},
     sys,
@@ -96,6 +98,9 @@ pub struct Observer {
     due: Due,
     /// Nanoseconds since boot at the last round: the watchdog looks at it.
     heartbeat: Arc<AtomicU64>,
+    /// Whether the kernel programs are heard.
+    heart: heart::Heart,
+    pulse: Arc<Pulse>,
 }
 
 /// Where others see what the pipeline does.
@@ -110,6 +115,8 @@ pub struct Outlets {
     pub board: Arc<Board>,
     /// Nanoseconds since boot at the last round.
     pub heartbeat: Arc<AtomicU64>,
+    /// Whether the kernel programs are heard.
+    pub pulse: Arc<Pulse>,
 }
 
 /// When each duty comes next.
@@ -121,6 +128,7 @@ struct Due {
     rebalance: Instant,
     rescan: Instant,
     rewatch: Instant,
+    heart: Instant,
     host: Instant,
 }
 
@@ -134,7 +142,7 @@ impl Observer {
         health: Health,
         outlets: Outlets,
     ) -> Self {
-        let Outlets { store, sink, trail, board, heartbeat } = outlets;
+        let Outlets { store, sink, trail, board, heartbeat, pulse } = outlets;
         let mut table = ProcessTable::new(table_options(&config), Groups::new(group_options(&config)));
         table.set_per_process(per_process_options(&config));
         match table.seed() {
@@ -150,6 +158,7 @@ impl Observer {
             rebalance: now + EXPIRE,
             rescan: now + RESCAN,
             rewatch: now + REWATCH,
+            heart: now,
             host: now,
         };
         let host = config.signals.host.then(Host::new);
@@ -180,6 +189,8 @@ impl Observer {
             board,
             due,
             heartbeat,
+            heart: heart::Heart::default(),
+            pulse,
         }
     }
 
@@ -221,6 +232,9 @@ impl Observer {
         let Some(kernel) = &mut self.kernel else { return 0 };
         let Batch { taken, happened } = kernel.drain(Pace::BATCH, None);
         for record in happened {
+            if self.hears(&record) {
+                continue;
+            }
             // The table is as it was at that moment: rules are asked before anything later changes it.
             record.apply(&mut self.table);
             self.publish(record);
@@ -253,6 +267,9 @@ impl Observer {
         if due(&mut self.due.expire, EXPIRE) {
             self.table.expire(since_boot());
             self.report_losses();
+        }
+        if due(&mut self.due.heart, heart::PERIOD) {
+            self.keep_heart();
         }
         self.keep_budget();
         if due(&mut self.due.rebalance, REBALANCE) {

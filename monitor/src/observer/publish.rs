@@ -174,7 +174,7 @@ impl Observer {
     }
 
     /// Records lost since the start.
-    fn lost(&self) -> Lost {
+    pub(super) fn lost(&self) -> Lost {
         lost(self.kernel.as_ref())
     }
     /// Says in the stream of events when records were lost: whoever reads it must know that it is not complete.
