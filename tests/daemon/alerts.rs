@@ -126,7 +126,8 @@ fn a_stream_without_a_place_begins_now_and_only_has_what_was_chosen() {
 
 #[test]
 fn a_reader_that_comes_too_late_is_told_how_much_it_missed() {
-    let daemon = Daemon::start("[events]\nstore = 50\n");
+    // More alerts of one rule than are published of it by default.
+    let daemon = Daemon::start("[events]\nstore = 50\n[rules]\nalert_burst = 1000\n");
     let pids: Vec<u32> = (0..60).map(|_| hidden(&[])).collect();
     told(&daemon, pids[59], HIDDEN);
     let page = daemon.json("/api/v1/events?limit=10000");

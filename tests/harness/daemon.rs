@@ -90,8 +90,9 @@ impl Daemon {
             // Settings of whoever runs the tests must not matter.
             .env_clear()
             .env("PATH", env::var_os("PATH").unwrap_or_default())
-            // Its audit trail is its own, too.
-            .env("MONITOR_AUDIT_DIRECTORY", file("audit"));
+            // Its audit trail is its own, too, and so is what its rules have seen.
+            .env("MONITOR_AUDIT_DIRECTORY", file("audit"))
+            .env("MONITOR_RULES_STATE", file("seen"));
         set(&mut command);
         let mut process = Guard::spawn(&mut command);
         let log = file("stderr");

@@ -177,7 +177,10 @@ impl Crashes {
         fs::write(&file, &self.config).unwrap();
         let mut command = Command::new(binary());
         command.args(["run", "--listen", &self.address.to_string(), "--config"]).arg(&file);
-        command.env_clear().env("MONITOR_AUDIT_DIRECTORY", directory.join("audit"));
+        command
+            .env_clear()
+            .env("MONITOR_AUDIT_DIRECTORY", directory.join("audit"))
+            .env("MONITOR_RULES_STATE", directory.join("seen"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut guard = Guard::spawn(&mut command);
         let most = u64::try_from(self.start.as_micros()).unwrap() * 5 / 4;

@@ -4,6 +4,7 @@ use monitor_common::record::ABI_VERSION;
 use serde::{Deserialize, Serialize};
 
 use crate::cli;
+use crate::detect::eval::Limits;
 use crate::processes::Accounts;
 
 /// Most lines of a user or group file that are taken.
@@ -38,6 +39,10 @@ pub struct Meta {
     pub groups: Vec<(u32, String)>,
     /// Groups that the configuration names: name and programs.
     pub named: Vec<(String, Vec<String>)>,
+    /// Alerts of one rule that were published at once …
+    pub alert_burst: u32,
+    /// … and after that in a second.
+    pub alert_rate: u32,
 }
 
 impl Meta {
@@ -46,8 +51,13 @@ impl Meta {
         Accounts::of_lists(&self.users, &self.groups)
     }
 
+    /// How many findings of a rule were published.
+    pub fn limits(&self) -> Limits {
+        Limits { burst: self.alert_burst, per_second: self.alert_rate }
+    }
+
     /// Of this host, now.
-    pub fn here(limit: usize, boot_ns: i128, began_ns: u64, named: Vec<(String, Vec<String>)>) -> Self {
+    pub fn here(limit: usize, boot_ns: i128, began_ns: u64, named: Vec<(String, Vec<String>)>, limits: Limits) -> Self {
         let host = rustix::system::uname();
         let text = |path| std::fs::read_to_string(path).unwrap_or_default();
         Self {
@@ -64,6 +74,8 @@ impl Meta {
             users: users(&text("/etc/passwd")),
             groups: groups(&text("/etc/group")),
             named,
+            alert_burst: limits.burst,
+            alert_rate: limits.per_second,
         }
     }
 }

@@ -35,7 +35,8 @@ pub enum CaptureError {
     NoRecording(PathBuf),
     /// A later version.
     #[error(
-        "{path} is a recording of version {version}, this program reads {known}: use the version of monitor that recorded it"
+        "{path} is a recording of version {version}, this program reads {known}: replay it with the version of monitor that recorded \
+         it, or record again"
     )]
     Version {
         /// The file.

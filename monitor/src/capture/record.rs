@@ -1,6 +1,7 @@
 //! `monitor record`: loads the kernel programs for itself, and writes down what comes out of their rings. The daemon need
 //! not run, and is not disturbed when it does. Rules are run, too, so that a replay can be compared with them.
 
+use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -9,8 +10,10 @@ use super::replay::table;
 use super::{CaptureError, End, Meta, ReplayOptions};
 use crate::bpf::{drain::Pace, wall::since_boot};
 use crate::config::Config;
+use crate::detect::eval::Engine;
 use crate::events::{Alert, BootClock};
-use crate::observer::{self, HostNames, Judge, Judged, Surroundings, lost};
+use crate::observer::{self, HostNames, HostSide, Judge, Judged, lost};
+use crate::signals::activity::WatchedPaths;
 
 /// Ended processes are forgotten this often.
 const EXPIRE: Duration = Duration::from_secs(1);
@@ -50,8 +53,11 @@ pub fn record(
     let mut table = table(&named, std::process::id(), false);
     table.keep_facts();
     let clock = BootClock::read();
-    let meta = Meta::here(Pace::BATCH, clock.boot_ns(), since_boot(), named);
+    let meta = Meta::here(Pace::BATCH, clock.boot_ns(), since_boot(), named, config.rules.limits());
     writer.meta(&meta);
+    judge.engine.set_limits(meta.limits());
+    remember(&config.rules.state, &mut judge.engine);
+    writer.seen(&judge.engine.seen());
     // As the replay has it, or the two would not agree.
     let host = HostNames { accounts: meta.accounts(), hostname: meta.host.clone() };
     // The hooks are attached already, so that nobody slips between.
@@ -59,23 +65,23 @@ pub fn record(
         tracing::warn!(%error, "/proc cannot be read: the recording knows processes by number only");
     }
     let begin = Instant::now();
-    let (mut flushed, mut expired, mut records) = (begin, begin, 0);
+    let (mut flushed, mut expired, mut rewatched, mut records) = (begin, begin, begin, 0);
+    let mut known = None;
     let mut pace = Pace::new();
     loop {
         let last = begin.elapsed() >= options.time || writer.written() >= options.most_bytes || stop();
         let batch = kernel.drain(Pace::BATCH, Some(&mut |ring, record| writer.tee(ring, record)));
         records += batch.taken as u64;
         let (clock, lost) = (BootClock::read(), lost(Some(&kernel)));
+        if known.as_ref() != kernel.watched() {
+            known = kernel.watched().cloned();
+            writer.watched(known.as_ref().unwrap_or(&WatchedPaths::default()));
+        }
+        let world =
+            HostSide { host: &host, watched: kernel.watched(), boot_time_ns: clock.boot_ns(), observer: meta.recorder };
         for happened in batch.happened {
             happened.apply(&mut table);
-            let world = Surroundings {
-                table: &table,
-                host: &host,
-                watched: None,
-                boot_time_ns: clock.boot_ns(),
-                observer: std::process::id(),
-            };
-            for Judged { alert, .. } in judge.judge(&world, happened, || (clock, lost)) {
+            for Judged { alert, .. } in judge.judge(&world.with(&table), happened, || (clock, lost)) {
                 publish(&meta, &alert);
             }
         }
@@ -90,6 +96,9 @@ pub fn record(
         writer.facts(&table.take_facts());
         if expired.elapsed() >= EXPIRE {
             (expired, end.expired) = (Instant::now(), true);
+            for Judged { alert, .. } in judge.advance(&world.with(&table), end.now_ns, || (clock, lost)) {
+                publish(&meta, &alert);
+            }
             table.expire(end.now_ns);
         }
         writer.end_round(&end);
@@ -99,10 +108,27 @@ pub fn record(
             writer.flush()?;
             return Ok(records);
         }
+        if rewatched.elapsed() >= observer::REWATCH {
+            kernel.rewatch();
+            rewatched = Instant::now();
+        }
         if flushed.elapsed() >= FLUSH {
             writer.flush()?;
             flushed = Instant::now();
         }
         std::thread::sleep(pace.next(batch.taken).min(LOOK));
+    }
+}
+
+/// Lets rules know what the daemon's know by now. Its file is only read: the daemon keeps it.
+fn remember(path: &Path, engine: &mut Engine) {
+    match std::fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => tracing::warn!("what rules have seen is not known: cannot read {}: {error}", path.display()),
+        Ok(bytes) => {
+            if let Err(damage) = engine.remember(&bytes) {
+                tracing::warn!("what rules have seen is not known: {} {damage}", path.display());
+            }
+        }
     }
 }

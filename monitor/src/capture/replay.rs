@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::container::{Ending, Reader};
 use super::{CaptureError, Meta};
-use crate::detect::eval::Engine;
+use crate::detect::eval::{Damage, Engine};
 use crate::events::{Alert, BootClock};
-use crate::observer::{HostNames, Judge, Judged, Order, Surroundings};
+use crate::observer::{HostNames, HostSide, Judge, Judged, Order};
 use crate::processes::{GroupOptions, GroupRule, Groups, Options, ProcessTable};
 use crate::ruleset::RuleSet;
+use crate::signals::activity::WatchedPaths;
 
 /// How to replay.
 #[derive(Clone, Debug, Default)]
@@ -70,9 +71,11 @@ pub fn replay(
     let mut judge = Judge::new(options.engine()?);
     let mut reader = Reader::open(path)?;
     let meta = reader.meta()?;
+    judge.engine.set_limits(meta.limits());
     let mut table = table(&meta.named, meta.recorder, true);
     let host = HostNames { accounts: meta.accounts(), hostname: meta.host.clone() };
     let mut order = Order::default();
+    let mut watched = WatchedPaths::default();
     let mut replayed = Replayed { meta, rounds: 0, records: 0, alerts: 0, cut: None };
     loop {
         let mut round = match reader.round()? {
@@ -84,27 +87,36 @@ pub fn replay(
                 return Ok(replayed);
             }
         };
+        if let Some(seen) = &round.seen {
+            let odd = |damage: Damage| CaptureError::Content {
+                path: path.to_owned(),
+                reason: format!("what rules had seen {damage}"),
+            };
+            judge.engine.remember(seen).map_err(odd)?;
+        }
+        if let Some(now) = round.watched.take() {
+            watched = now;
+        }
         table.recall(&round.facts, round.end.now_ns);
         let batch = order.look(replayed.meta.limit, &mut round);
         replayed.rounds += 1;
         replayed.records += batch.taken as u64;
         let now = || (BootClock::new(round.end.boot_ns), round.end.lost());
-        for happened in batch.happened {
-            happened.apply(&mut table);
-            let world = Surroundings {
-                table: &table,
-                host: &host,
-                watched: None,
-                boot_time_ns: round.end.boot_ns,
-                observer: replayed.meta.recorder,
-            };
-            for Judged { alert, .. } in judge.judge(&world, happened, now) {
+        let observer = replayed.meta.recorder;
+        let world = HostSide { host: &host, watched: Some(&watched), boot_time_ns: round.end.boot_ns, observer };
+        let mut tell = |judged: Vec<Judged>| {
+            for Judged { alert, .. } in judged {
                 replayed.alerts += 1;
                 publish(&replayed.meta, &alert);
             }
+        };
+        for happened in batch.happened {
+            happened.apply(&mut table);
+            tell(judge.judge(&world.with(&table), happened, now));
         }
         table.settle();
         if round.end.expired {
+            tell(judge.advance(&world.with(&table), round.end.now_ns, now));
             table.expire(round.end.now_ns);
         }
     }

@@ -12,6 +12,7 @@ use super::{CaptureError, Meta};
 use crate::events::Lost;
 use crate::observer::Rings;
 use crate::processes::Fact;
+use crate::signals::activity::{WatchedPath, WatchedPaths};
 
 /// Most bytes of a round; what the rings hold is less.
 const MOST: usize = 2 << 30;
@@ -24,6 +25,8 @@ mod tag {
     pub(super) const RECORD: u8 = 4;
     pub(super) const ROUND: u8 = 5;
     pub(super) const END: u8 = 6;
+    pub(super) const WATCHED: u8 = 7;
+    pub(super) const SEEN: u8 = 8;
 }
 
 /// The end of a round.
@@ -37,7 +40,7 @@ pub struct End {
     pub lost_security: u64,
     /// Records of the telemetry ring lost by then.
     pub lost_telemetry: u64,
-    /// Ended processes were forgotten after it.
+    /// After it ended processes were forgotten, and rules told what they had held back.
     pub expired: bool,
 }
 
@@ -53,6 +56,10 @@ impl End {
 pub struct Round {
     /// What `/proc` said.
     pub facts: Vec<Fact>,
+    /// Which watched paths files are from now on, where that has changed.
+    pub watched: Option<WatchedPaths>,
+    /// What rules had seen before.
+    pub seen: Option<Vec<u8>>,
     /// The looks at the rings, in their order.
     looks: VecDeque<(u8, Vec<Vec<u8>>)>,
     /// Its end.
@@ -85,6 +92,16 @@ impl Writer {
     /// What `/proc` said.
     pub fn facts(&mut self, facts: &[Fact]) {
         facts.iter().for_each(|fact| self.json(tag::FACT, fact));
+    }
+
+    /// Which watched paths files are, from this round on.
+    pub fn watched(&mut self, watched: &WatchedPaths) {
+        self.json(tag::WATCHED, &watched.list());
+    }
+
+    /// What rules had seen before this round.
+    pub fn seen(&mut self, seen: &[u8]) {
+        self.add(tag::SEEN, &[seen]);
     }
 
     /// A look at a ring begins (no record), or delivered this record.
@@ -145,6 +162,12 @@ impl Reader {
                 tag::FACT => {
                     round.facts.push(serde_json::from_slice(&content).map_err(|error| self.odd(error.to_string()))?);
                 }
+                tag::WATCHED => {
+                    let list: Vec<WatchedPath> =
+                        serde_json::from_slice(&content).map_err(|error| self.odd(error.to_string()))?;
+                    round.watched = Some(list.into_iter().collect());
+                }
+                tag::SEEN => round.seen = Some(content),
                 tag::LOOK => round.looks.push_back((content.first().copied().unwrap_or(u8::MAX), Vec::new())),
                 tag::RECORD => match round.looks.back_mut() {
                     Some((_, records)) => records.push(content),

@@ -7,6 +7,7 @@ use monitor_common::signals::process::ForkRecord;
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use super::*;
+use crate::detect::eval::Limits;
 use crate::events::Store;
 
 const SECOND: u64 = 1_000_000_000;
@@ -43,7 +44,10 @@ fn exec(n: u32, parent: u32, directory: &str, name: &str) -> Vec<u8> {
 fn make(path: &Path, rounds: u32, ended: bool) {
     let mut writer = Writer::create(path).unwrap();
     let named = vec![("probe".to_owned(), vec!["tool3".to_owned()])];
-    writer.meta(&Meta { host: "recorded".to_owned(), ..Meta::here(4096, 1_700_000_000_000_000_000, 0, named) });
+    writer.meta(&Meta {
+        host: "recorded".to_owned(),
+        ..Meta::here(4096, 1_700_000_000_000_000_000, 0, named, Limits::default())
+    });
     for n in 1..=rounds {
         let directory = if n % 3 == 0 { "tmp" } else { "usr" };
         writer.tee(Ring::Bulk, None);
@@ -63,10 +67,25 @@ fn make(path: &Path, rounds: u32, ended: bool) {
     }
 }
 
+/// One rule, beside the recording: what these tests are about is the file, and they read it thousands of times.
+fn one_rule(path: &Path) -> ReplayOptions {
+    let rules = path.with_file_name("one.yaml");
+    if !rules.exists() {
+        let one = "- rule: exec_tmp\n  desc: x\n  condition: evt.type=execve and proc.exepath startswith /tmp/\n  output: \
+                   ran %proc.exepath\n  priority: WARNING\n";
+        fs::write(&rules, one).unwrap();
+    }
+    ReplayOptions { rules: Some(rules), disable: Vec::new() }
+}
+
 fn run(path: &Path) -> (Replayed, String) {
+    run_with(path, &one_rule(path))
+}
+
+fn run_with(path: &Path, options: &ReplayOptions) -> (Replayed, String) {
     let store = Store::new(1).with_host("x".to_owned());
     let mut text = String::new();
-    let replayed = replay(path, &ReplayOptions::default(), |meta, alert| {
+    let replayed = replay(path, options, |meta, alert| {
         assert_eq!(meta.host, "recorded");
         text.push_str(std::str::from_utf8(&store.publish(alert).json).unwrap());
         text.push('\n');
@@ -85,10 +104,11 @@ fn file() -> (tempfile::TempDir, PathBuf) {
 fn the_same_recording_gives_the_same_bytes() {
     let (_directory, path) = file();
     make(&path, 12, true);
-    let (replayed, text) = run(&path);
+    let default = ReplayOptions::default();
+    let (replayed, text) = run_with(&path, &default);
     assert_eq!((replayed.rounds, replayed.records, replayed.alerts, replayed.cut), (12, 24, 4, None));
     for _ in 0..3 {
-        assert_eq!(run(&path).1, text);
+        assert_eq!(run_with(&path, &default).1, text);
     }
     let first: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     assert_eq!((&first["rule"], &first["process"]["exe"]), (&"exec_tmp".into(), &"/tmp/tool3".into()));
@@ -105,10 +125,10 @@ fn a_file_that_is_cut_off_anywhere_is_read_up_to_its_last_whole_frame() {
     let bytes = fs::read(&path).unwrap();
     let (whole, text) = run(&path);
     assert_eq!(whole.cut, None);
-    let mut seen = Vec::new();
+    let (mut seen, options) = (Vec::new(), one_rule(&path));
     for length in 0..bytes.len() {
         fs::write(&path, &bytes[..length]).unwrap();
-        match replay(&path, &ReplayOptions::default(), |_, _| ()) {
+        match replay(&path, &options, |_, _| ()) {
             Ok(replayed) => {
                 assert!(replayed.cut.is_some(), "{length}");
                 seen.push(replayed.rounds);
@@ -131,11 +151,12 @@ fn a_changed_byte_is_noticed() {
     let (_directory, path) = file();
     make(&path, 3, true);
     let bytes = fs::read(&path).unwrap();
+    let options = one_rule(&path);
     for at in (8..bytes.len()).step_by(7) {
         let mut changed = bytes.clone();
         changed[at] ^= 0x10;
         fs::write(&path, &changed).unwrap();
-        match replay(&path, &ReplayOptions::default(), |_, _| ()) {
+        match replay(&path, &options, |_, _| ()) {
             Ok(replayed) => assert!(replayed.cut.is_some(), "{at}"),
             Err(error) => assert!(matches!(error, CaptureError::Empty(_)), "{at}: {error}"),
         }
@@ -150,7 +171,7 @@ fn another_file_and_another_version_are_told() {
     assert!(error.contains("is no recording"), "{error}");
     fs::write(&path, b"MONREC\x09\0").unwrap();
     let error = replay(&path, &ReplayOptions::default(), |_, _| ()).unwrap_err().to_string();
-    assert!(error.contains("a recording of version 9, this program reads 1"), "{error}");
+    assert!(error.contains("a recording of version 9, this program reads 2"), "{error}");
     let other = directory.path().join("other");
     let mut writer = Writer::create(&other).unwrap();
     writer.meta(&Meta { abi: ABI_VERSION + 1, monitor: "9.9".to_owned(), ..Meta::default() });
@@ -197,4 +218,66 @@ fn what_proc_said_is_recorded() {
     let chain = |table: &crate::processes::ProcessTable| table.ancestors(me.id).map(|process| process.id).collect();
     let (one, other): (Vec<ProcessId>, Vec<ProcessId>) = (chain(&live), chain(&replayed));
     assert_eq!(one, other);
+}
+
+/// The file of a rule that has seen these texts.
+fn seen(rule: &str, texts: &[&str]) -> Vec<u8> {
+    let long = |bytes: &[u8]| [&u32::try_from(bytes.len()).unwrap().to_le_bytes(), bytes].concat();
+    let entry = |text: &&str| {
+        let key = [&[1], long(format!("{text}\0").as_bytes()).as_slice()].concat();
+        [long(&key), SECOND.to_le_bytes().to_vec()].concat()
+    };
+    let entries: Vec<Vec<u8>> = texts.iter().map(entry).collect();
+    let count = u32::try_from(texts.len()).unwrap().to_le_bytes();
+    let body = [long(rule.as_bytes()), [0; 8].to_vec(), count.to_vec(), entries.concat()].concat();
+    let length = u32::try_from(body.len()).unwrap().to_le_bytes();
+    [b"MONSEEN1".as_slice(), &length, &crc32fast::hash(&body).to_le_bytes(), &body].concat()
+}
+
+/// What the pipeline knows beside the records: which watched path a file is, what rules had seen, and how many alerts of a
+/// rule are published.
+#[test]
+fn what_the_pipeline_knew_is_recorded() {
+    use monitor_common::signals::activity::FileKey;
+
+    use crate::signals::activity::WatchedPaths;
+    let (directory, path) = file();
+    let rules = directory.path().join("first.yaml");
+    let text = "- rule: first\n  desc: x\n  condition: evt.type=execve\n  output: x\n  priority: INFO\n  first_seen:\n    \
+                of: [proc.exepath]\n";
+    fs::write(&rules, text).unwrap();
+    let mut watched = WatchedPaths::default();
+    watched.insert(FileKey { inode: 7, device: 8, reserved: 0 }, b"/etc/\xff".to_vec());
+    let record = |seen: Option<&[u8]>, burst: u32, to: &Path| {
+        let mut writer = Writer::create(to).unwrap();
+        let limits = Limits { burst, per_second: 1 };
+        writer.meta(&Meta { host: "recorded".to_owned(), ..Meta::here(4096, 0, 0, Vec::new(), limits) });
+        seen.into_iter().for_each(|seen| writer.seen(seen));
+        writer.watched(&watched);
+        writer.tee(Ring::Security, None);
+        for n in 1..=3 {
+            writer.tee(Ring::Security, Some(&exec(2, 1, "usr", &format!("tool{n}"))));
+        }
+        writer.end_round(&End { now_ns: key(4).start_ns, ..End::default() });
+        writer.end();
+        writer.flush().unwrap();
+    };
+    let options = ReplayOptions { rules: Some(rules), disable: Vec::new() };
+    record(None, 50, &path);
+    assert_eq!(run_with(&path, &options).0.alerts, 3);
+    let mut reader = Reader::open(&path).unwrap();
+    assert_eq!(reader.meta().unwrap().limits(), Limits { burst: 50, per_second: 1 });
+    let round = reader.round().unwrap().unwrap();
+    assert_eq!(round.watched.unwrap().path(8, 7), Some(&b"/etc/\xff"[..]));
+
+    let one = directory.path().join("one");
+    record(None, 1, &one);
+    assert_eq!(run_with(&one, &options).0.alerts, 1, "the others are too many");
+    let none = directory.path().join("none");
+    record(Some(&seen("first", &["/usr/tool1", "/usr/tool3"])), 50, &none);
+    assert_eq!(run_with(&none, &options).0.alerts, 1, "two are known");
+    let damaged = directory.path().join("damaged");
+    record(Some(b"nonsense"), 50, &damaged);
+    let error = replay(&damaged, &options, |_, _| ()).unwrap_err().to_string();
+    assert!(error.contains("what rules had seen does not begin"), "{error}");
 }

@@ -241,6 +241,12 @@ pub static KEYS: &[Key] = &[
         "More rule files, and directories of them, loaded before those of the directory."),
     key!(rules.disable: Names(Item::Title), Live, r#"["exec_tmp", "Terminal shell in container"]"#,
         "Names of rules that are off."),
+    key!(rules.alert_burst: Count(1..=1_000_000), Live, "500",
+        "Alerts of one rule that are published at once, whatever they are about. What is beyond is counted, and told together every ten seconds."),
+    key!(rules.alert_rate: Count(1..=1_000_000), Live, "50",
+        "Alerts of one rule that are published in a second after rules.alert_burst at once."),
+    key!(rules.state: Path, Restart, r#""/srv/monitor/seen""#,
+        "File of what rules with first_seen have seen on this host, so that a restart makes nothing new. Its directory is made if need be; the file is readable by its owner only, replaced as a whole within seconds of something new, and put aside when it is damaged. One daemon at a time keeps it."),
 
     key!(respond.enabled: Switch, Live, "true",
         "Whether anything is decided at all."),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use monitor_common::limits;
 
 use crate::audit;
+use crate::detect::eval::Limits;
 use crate::events::Format;
 use crate::signals::Timing;
 
@@ -322,12 +323,33 @@ pub struct Rules {
     pub files: Vec<String>,
     /// Names of rules that are off.
     pub disable: Vec<String>,
+    /// Alerts of one rule that are published at once …
+    pub alert_burst: u32,
+    /// … and after that in a second.
+    pub alert_rate: u32,
+    /// File of what `first_seen` rules have seen.
+    pub state: PathBuf,
+}
+
+impl Rules {
+    /// How many findings of a rule are published.
+    pub fn limits(&self) -> Limits {
+        Limits { burst: self.alert_burst, per_second: self.alert_rate }
+    }
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        let directory = PathBuf::from(crate::ruleset::DEFAULT_DIRECTORY);
-        Self { defaults: true, directory, files: Vec::new(), disable: Vec::new() }
+        let Limits { burst, per_second } = Limits::default();
+        Self {
+            defaults: true,
+            directory: PathBuf::from(crate::ruleset::DEFAULT_DIRECTORY),
+            files: Vec::new(),
+            disable: Vec::new(),
+            alert_burst: burst,
+            alert_rate: per_second,
+            state: PathBuf::from("/var/lib/monitor/seen"),
+        }
     }
 }
 

@@ -52,10 +52,15 @@ fn published(value: Value) -> Value {
 /// The event of a finding about `process`.
 pub fn alert(finding: Finding, process: Subject, recent: Vec<Recent>, clock: BootClock, lost: Lost) -> Alert {
     let (rule, time) = (&finding.rule, clock.time(finding.time_ns));
-    let seen = (finding.held_back > 0).then(|| Seen { count: finding.held_back + 1, first: time, last: time });
-    let seen = match (seen, finding.storm) {
-        (_, Some(storm)) => Some(Seen { count: storm.count, first: clock.time(storm.since_ns), last: time }),
-        (seen, None) => seen,
+    let seen = match (finding.storm, finding.repeated) {
+        (Some(storm), _) => Some(Seen { count: storm.count, first: clock.time(storm.since_ns), last: time }),
+        (None, Some(held)) => {
+            let first = clock.time(held.since_ns);
+            // A summary is one of those that it tells of; what is published comes on top.
+            let own = u64::from(!finding.summary);
+            Some(Seen { count: held.count + own, first, last: time })
+        }
+        (None, None) => None,
     };
     let mut evidence: Vec<(Cow<'static, str>, Value)> = Vec::new();
     let mut add = |name: String, value: Value| {

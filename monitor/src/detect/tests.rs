@@ -7,10 +7,10 @@ use monitor_common::record::ProcessKey;
 use monitor_common::signals::exec::{FdKind, Stdio};
 use serde_json::Value;
 
-use super::eval::Engine;
 use super::eval::tests::{Host, exec};
+use super::eval::{Engine, Repeated};
 use super::*;
-use crate::events::{Ancestor, BootClock, Lost, Recent, Seen, Store, Subject};
+use crate::events::{Ancestor, BootClock, Lost, Recent, Store, Subject};
 use crate::signals::exec::Written;
 
 fn document(name: &str) -> PathBuf {
@@ -69,6 +69,7 @@ fn example() -> String {
     engine.on_event(&event, &Host::new(), &mut found);
     let mut finding = found.into_iter().find(|one| one.rule.name == "revshell_stdio_socket").unwrap();
     finding.held_back = 3;
+    finding.repeated = Some(Repeated { count: 3, since_ns: 4_990_000_000_000, last_ns: 5_000_000_000_000 });
     let clock = BootClock::new(1_767_225_600_000_000_000);
     let ancestor = |pid, exe: &[u8]| Ancestor::new(pid, 10, exe, &[exe.to_vec()], Some(0), clock);
     let process = Subject {
@@ -81,8 +82,7 @@ fn example() -> String {
     };
     let recent = vec![Recent { kernel_ns: 4_999_999_000_000, pid: 20, what: "clone -> 30".to_owned() }];
     let lost = Lost { security_ring: 0, telemetry_ring: 12 };
-    let mut alert = alert(finding, process, recent, clock, lost);
-    alert.seen = alert.seen.map(|seen| Seen { first: clock.time(4_990_000_000_000), ..seen });
+    let alert = alert(finding, process, recent, clock, lost);
     let published = Store::new(1).with_host("web1".to_owned()).publish(&alert);
     String::from_utf8(published.json.to_vec()).unwrap()
 }

@@ -2,7 +2,7 @@
 
 use monitor_common::{loss::Loss, record::Ring};
 
-use super::{KernelSide, Observer, heart, per_process};
+use super::{KernelSide, Observer, heart, memory, per_process};
 use crate::{
     audit,
     bpf::loader::{HookState, SignalReport, SignalState},
@@ -84,7 +84,10 @@ pub fn metrics() -> Vec<(&'static str, Vec<&'static Metric>)> {
             [processes::PER_PROCESS_METRICS, per_process::METRICS].concat(),
         ),
         ("Host", host::METRICS.to_vec()),
-        ("Security events", [detect::metrics().as_slice(), events::METRICS, activity::METRICS].concat()),
+        (
+            "Security events",
+            [detect::metrics().as_slice(), memory::METRICS, events::METRICS, activity::METRICS].concat(),
+        ),
         ("Audit trail", audit::METRICS.to_vec()),
         ("Responses", respond::METRICS.to_vec()),
         ("The daemon itself", [METRICS, health::METRICS, budget::METRICS, http::METRICS].concat()),
@@ -132,6 +135,7 @@ impl Observer {
             host.collect(&mut families);
         }
         self.judge.engine.collect(&mut families);
+        self.memory.collect(&mut families);
         self.judge.recorder.collect(&mut families);
         self.store.collect(&mut families);
         self.sink.collect(&mut families);

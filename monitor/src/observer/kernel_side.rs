@@ -31,7 +31,7 @@ use crate::{
     processes::{GroupId, ProcessId, ProcessTable},
     signals::{
         SIGNALS,
-        activity::{Activities, Selection, Selector},
+        activity::{Activities, Selection, WatchedPaths},
         block_io::BlockIo,
         protect::Protect,
         syscalls::Syscalls,
@@ -159,9 +159,9 @@ impl KernelSide {
         }
     }
 
-    /// The files that are watched.
-    pub fn watched(&self) -> Option<&Selector> {
-        self.activity.as_ref().map(|activity| &activity.selector)
+    /// Which watched paths files are.
+    pub fn watched(&self) -> Option<&WatchedPaths> {
+        self.activity.as_ref().map(|activity| activity.selector.paths())
     }
 
     /// Looks again what files the watched paths are.

@@ -6,6 +6,7 @@ mod collect;
 mod happened;
 mod heart;
 mod kernel_side;
+mod memory;
 mod order;
 mod per_process;
 mod publish;
@@ -44,12 +45,14 @@ use crate::{
     sys,
 };
 
+use memory::Memory;
+
 pub use collect::metrics;
 pub use happened::Happened;
 pub use kernel_side::{Batch, KernelSide};
 pub use order::{Order, Rings};
 pub use publish::{Judge, Judged, lost};
-pub use world::{HostNames, Surroundings};
+pub use world::{HostNames, HostSide, Surroundings};
 
 /// Between two slices of /proc.
 const SLICES: Duration = Duration::from_millis(10);
@@ -65,7 +68,10 @@ const EXPIRE: Duration = Duration::from_secs(1);
 const REBALANCE: Duration = Duration::from_secs(10);
 const RESCAN: Duration = Duration::from_secs(60);
 /// Between two looks at what files the watched paths are.
-const REWATCH: Duration = Duration::from_secs(10);
+pub const REWATCH: Duration = Duration::from_secs(10);
+
+/// Between two looks at whether rules have seen something new.
+const KEEP: Duration = Duration::from_secs(3);
 
 /// What others ask of the pipeline.
 pub enum Query {
@@ -84,6 +90,7 @@ pub struct Observer {
     table: ProcessTable,
     host: Option<Host>,
     judge: Judge,
+    memory: Memory,
     store: Arc<Store>,
     sink: Arc<Sink>,
     trail: Arc<Trail>,
@@ -129,6 +136,7 @@ struct Due {
     rescan: Instant,
     rewatch: Instant,
     heart: Instant,
+    keep: Instant,
     host: Instant,
 }
 
@@ -159,12 +167,15 @@ impl Observer {
             rescan: now + RESCAN,
             rewatch: now + REWATCH,
             heart: now,
+            keep: now + KEEP,
             host: now,
         };
         let host = config.signals.host.then(Host::new);
         let responder = respond::start(&config, &trail);
         let mut engine = Engine::default();
         engine.replace(rules);
+        engine.set_limits(config.rules.limits());
+        let memory = Memory::open(&config.rules.state, &mut engine);
         let judge = Judge::new(engine);
         if let Some(kernel) = &mut kernel {
             kernel.select(selection(&config, &judge.engine), config.activity.bulk_rate);
@@ -178,6 +189,7 @@ impl Observer {
             table,
             host,
             judge,
+            memory,
             store,
             sink,
             trail,
@@ -224,6 +236,7 @@ impl Observer {
         // What is in the rings has happened: tell it before the end.
         self.round();
         self.round();
+        self.memory.close(&self.judge.engine);
     }
 
     /// Takes what is in the rings. Returns how many records that was.
@@ -266,10 +279,14 @@ impl Observer {
         }
         if due(&mut self.due.expire, EXPIRE) {
             self.table.expire(since_boot());
+            self.advance();
             self.report_losses();
         }
         if due(&mut self.due.heart, heart::PERIOD) {
             self.keep_heart();
+        }
+        if due(&mut self.due.keep, KEEP) {
+            self.memory.keep(&mut self.judge.engine);
         }
         self.keep_budget();
         if due(&mut self.due.rebalance, REBALANCE) {
@@ -338,6 +355,7 @@ impl Observer {
                 self.table.set_group_options(group_options(&config));
                 self.table.set_per_process(per_process_options(&config));
                 self.judge.engine.replace(rules);
+                self.judge.engine.set_limits(config.rules.limits());
                 if let Some(responder) = &self.responder {
                     responder.set_options(respond::options(&config));
                 }

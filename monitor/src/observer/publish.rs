@@ -39,6 +39,8 @@ pub struct Judged {
     pub label: String,
     /// What its rule asks to be done.
     pub deeds: Vec<Deed>,
+    /// It tells how often something was: nothing is done about it.
+    pub summary: bool,
 }
 
 impl Judge {
@@ -61,7 +63,7 @@ impl Judge {
         let mut judged = Vec::new();
         if !findings.is_empty() {
             let (clock, lost) = now();
-            let all = findings.into_iter().map(|finding| self.alert(finding, &event, world, clock, lost));
+            let all = findings.into_iter().map(|finding| self.alert(finding, Some(&event), world, clock, lost));
             judged = all.collect();
         }
         // The event itself is the alert: it is noted afterwards.
@@ -69,17 +71,41 @@ impl Judge {
         judged
     }
 
-    fn alert(&self, finding: Finding, event: &Event, world: &Surroundings<'_>, clock: BootClock, lost: Lost) -> Judged {
+    /// Tells what was held back and whose time is over, though nothing more happens. `now_ns` is the time since boot.
+    pub fn advance(
+        &mut self,
+        world: &Surroundings<'_>,
+        now_ns: u64,
+        now: impl FnOnce() -> (BootClock, Lost),
+    ) -> Vec<Judged> {
+        let mut findings = Vec::new();
+        self.engine.advance(now_ns, &mut findings);
+        if findings.is_empty() {
+            return Vec::new();
+        }
+        let (clock, lost) = now();
+        findings.into_iter().map(|finding| self.alert(finding, None, world, clock, lost)).collect()
+    }
+
+    fn alert(
+        &self,
+        finding: Finding,
+        event: Option<&Event>,
+        world: &Surroundings<'_>,
+        clock: BootClock,
+        lost: Lost,
+    ) -> Judged {
         let id = ProcessId::from_key(finding.process);
         let whose = [id].into_iter().chain(world.table.ancestors(id).map(|process| process.id));
         let recent = self.recorder.recent(whose, finding.time_ns);
-        let deeds = finding.rule.more.respond.as_ref().map(deed).into_iter().collect();
-        let subject = subject(world, id, event, clock);
+        let summary = finding.summary;
+        let deeds = finding.rule.more.respond.as_ref().filter(|_| !summary).map(deed).into_iter().collect();
+        let subject = subject(world, id, event.filter(|_| !summary), clock);
         let groups = world.table.groups();
         let visible = world.table.get(id).map(|process| groups.visible(process.group));
         // The group that metrics have: whoever runs a thousand programs of different names must not make as many series.
         let label = visible.and_then(|group| groups.name_of(group)).unwrap_or("_unknown").to_owned();
-        Judged { alert: detect::alert(finding, subject, recent, clock, lost), label, deeds }
+        Judged { alert: detect::alert(finding, subject, recent, clock, lost), label, deeds, summary }
     }
 }
 
@@ -97,12 +123,10 @@ fn event(number: u64, happened: Happened) -> Event {
 }
 
 /// The process of an event: of an exec as the exec tells it, which has all arguments, else as the table knows it.
-fn subject(world: &Surroundings<'_>, id: ProcessId, event: &Event, clock: BootClock) -> Subject {
+fn subject(world: &Surroundings<'_>, id: ProcessId, event: Option<&Event>, clock: BootClock) -> Subject {
     let process = world.table.get(id);
-    let subject = match (&event.what, process) {
-        (What::Exec(exec), _) if exec.process == event.process && ProcessId::from_key(exec.process) == id => {
-            Subject::of_exec(exec, clock)
-        }
+    let subject = match (event.map(|event| &event.what), process) {
+        (Some(What::Exec(exec)), _) if ProcessId::from_key(exec.process) == id => Subject::of_exec(exec, clock),
         (_, Some(process)) => Subject::of_process(process, clock),
         (_, None) => Subject { pid: id.pid, start_ticks: id.start_ticks, ..Subject::default() },
     };
@@ -149,25 +173,45 @@ pub fn lost(kernel: Option<&KernelSide>) -> Lost {
     }
 }
 
+/// The surroundings as the pipeline has them. A macro, because the judge is borrowed at the same time.
+macro_rules! surroundings {
+    ($observer:expr) => {
+        Surroundings {
+            table: &$observer.table,
+            host: &$observer.names,
+            watched: $observer.kernel.as_ref().and_then(KernelSide::watched),
+            boot_time_ns: $observer.boot_ns,
+            observer: std::process::id(),
+        }
+    };
+}
+
 impl Observer {
     /// Runs the rules over what happened, and publishes what they find.
     pub(super) fn publish(&mut self, happened: Happened) {
         if let Happened::Activity(activity) = &happened {
             debug!(target: "monitor::activity", "{}", activity.to_json());
         }
-        let world = Surroundings {
-            table: &self.table,
-            host: &self.names,
-            watched: self.kernel.as_ref().and_then(KernelSide::watched),
-            boot_time_ns: self.boot_ns,
-            observer: std::process::id(),
-        };
+        let world = surroundings!(self);
         let now = || (BootClock::read(), lost(self.kernel.as_ref()));
-        for Judged { alert, label, deeds } in self.judge.judge(&world, happened, now) {
+        let judged = self.judge.judge(&world, happened, now);
+        self.tell(judged);
+    }
+
+    /// Tells what rules held back and whose time is over.
+    pub(super) fn advance(&mut self) {
+        let world = surroundings!(self);
+        let now = || (BootClock::read(), lost(self.kernel.as_ref()));
+        let judged = self.judge.advance(&world, since_boot(), now);
+        self.tell(judged);
+    }
+
+    fn tell(&self, judged: Vec<Judged>) {
+        for Judged { alert, label, deeds, summary } in judged {
             let published = self.store.publish_counted(&alert, &label);
             self.sink.write(&published);
             self.trail.alert(&published);
-            if let Some(responder) = &self.responder {
+            if let Some(responder) = self.responder.as_ref().filter(|_| !summary) {
                 responder.respond(&alert, &published, &deeds);
             }
         }
@@ -177,6 +221,7 @@ impl Observer {
     pub(super) fn lost(&self) -> Lost {
         lost(self.kernel.as_ref())
     }
+
     /// Says in the stream of events when records were lost: whoever reads it must know that it is not complete.
     pub(super) fn report_losses(&mut self) {
         let Some(kernel) = &self.kernel else { return };

@@ -1,11 +1,9 @@
 //! What the pipeline knows around an event, as rules ask for it.
 
-use std::os::unix::ffi::OsStrExt as _;
-
 use crate::{
     detect::World,
     processes::{Accounts, Process, ProcessId, ProcessTable},
-    signals::activity::Selector,
+    signals::activity::WatchedPaths,
 };
 
 /// This host, beside its processes.
@@ -32,11 +30,35 @@ pub struct Surroundings<'a> {
     /// The host.
     pub host: &'a HostNames,
     /// Files that are watched, where the kernel programs run.
-    pub watched: Option<&'a Selector>,
+    pub watched: Option<&'a WatchedPaths>,
     /// Nanoseconds since 1970 at boot.
     pub boot_time_ns: i128,
     /// Process id of the daemon.
     pub observer: u32,
+}
+
+/// The surroundings but for the processes, which change from one event to the next.
+#[derive(Clone, Copy, Debug)]
+pub struct HostSide<'a> {
+    /// The host.
+    pub host: &'a HostNames,
+    /// Which watched paths files are.
+    pub watched: Option<&'a WatchedPaths>,
+    /// Nanoseconds since 1970 at boot.
+    pub boot_time_ns: i128,
+    /// Process id of the daemon.
+    pub observer: u32,
+}
+
+impl<'a> HostSide<'a> {
+    /// The surroundings with the processes as they are at this moment.
+    pub fn with<'b>(self, table: &'b ProcessTable) -> Surroundings<'b>
+    where
+        'a: 'b,
+    {
+        let Self { host, watched, boot_time_ns, observer } = self;
+        Surroundings { table, host, watched, boot_time_ns, observer }
+    }
 }
 
 impl World for Surroundings<'_> {
@@ -74,7 +96,7 @@ impl World for Surroundings<'_> {
     }
 
     fn protected_path(&self, device: u32, inode: u64) -> Option<&[u8]> {
-        self.watched?.path(device, inode).map(|path| path.as_os_str().as_bytes())
+        self.watched?.path(device, inode)
     }
 
     fn boot_time_ns(&self) -> i128 {

@@ -45,7 +45,8 @@ pub(in crate::daemon) fn under(starter: &[&str], arguments: &[&str], set: impl F
         .env_clear()
         .env("PATH", env::var_os("PATH").unwrap_or_default())
         // That of this host is not for tests.
-        .env("MONITOR_AUDIT_ENABLED", "false");
+        .env("MONITOR_AUDIT_ENABLED", "false")
+        .env("MONITOR_RULES_STATE", "/nonexistent/seen");
     set(&mut command);
     finished(&command.output().unwrap_or_else(|error| panic!("start {command:?}: {error}")))
 }

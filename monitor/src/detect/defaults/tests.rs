@@ -3,15 +3,30 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use super::*;
 use crate::detect::eval::{Needs, Rules};
+use crate::detect::lang::ast::Diagnostic;
 use crate::detect::lang::{Loaded, load};
 
+mod environment;
 mod logic;
 
-fn loaded() -> Loaded {
-    load(&default_rules())
+/// Read once for all tests.
+fn loaded() -> &'static Loaded {
+    static LOADED: LazyLock<Loaded> = LazyLock::new(|| load(&default_rules()));
+    &LOADED
+}
+
+/// Compiled once for all tests.
+fn compiled() -> &'static (Rules, Vec<Diagnostic>) {
+    static COMPILED: LazyLock<(Rules, Vec<Diagnostic>)> = LazyLock::new(|| {
+        let mut diagnostics = Vec::new();
+        let rules = Rules::new(loaded().rules.clone(), &mut diagnostics);
+        (rules, diagnostics)
+    });
+    &COMPILED
 }
 
 #[test]
@@ -24,11 +39,9 @@ fn every_file_loads_without_a_complaint() {
 /// Every field, operator and value is one that the engine knows, and every rule says which events it is for.
 #[test]
 fn every_rule_compiles_without_a_complaint() {
-    let (loaded, mut diagnostics) = (loaded(), Vec::new());
-    let rules = loaded.rules.len();
-    let compiled = Rules::new(loaded.rules, &mut diagnostics);
-    assert_eq!(diagnostics, []);
-    assert_eq!(compiled.list.len(), rules);
+    let (compiled, diagnostics) = compiled();
+    assert_eq!(*diagnostics, []);
+    assert_eq!(compiled.list.len(), loaded().rules.len());
 }
 
 #[test]
@@ -53,7 +66,7 @@ fn no_file_of_the_directory_is_forgotten() {
 #[test]
 fn every_rule_says_what_it_is() {
     let mut names = BTreeSet::new();
-    for rule in loaded().rules {
+    for rule in &loaded().rules {
         let name = rule.name.as_str();
         assert!(names.insert(rule.name.clone()), "{name} twice");
         let of_words = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
@@ -78,7 +91,7 @@ fn renumbered_techniques_have_both_numbers() {
         [("T1685", "T1562.001"), ("T1686", "T1562.004"), ("T1690", "T1562.003"), ("T1685.006", "T1070.002")]
     {
         let mut rules = 0;
-        for rule in loaded().rules {
+        for rule in &loaded().rules {
             let has = |id: &str| rule.more.attack.iter().any(|one| one == id);
             assert_eq!(has(new), has(old), "{}: {new} and {old}", rule.name);
             rules += usize::from(has(new));
@@ -90,7 +103,7 @@ fn renumbered_techniques_have_both_numbers() {
 /// The names of the nine rules that were there before rules were files: they do not change.
 #[test]
 fn published_names_stay() {
-    let names: BTreeSet<String> = loaded().rules.into_iter().map(|rule| rule.name).collect();
+    let names: BTreeSet<String> = loaded().rules.iter().map(|rule| rule.name.clone()).collect();
     for name in [
         "event_loss",
         "exec_deleted",
@@ -109,9 +122,9 @@ fn published_names_stay() {
 /// What every process does all the time leaves the kernel only where a rule watches: files read, written and made.
 #[test]
 fn the_kernel_is_not_asked_for_every_file() {
-    let compiled = Rules::new(loaded().rules, &mut Vec::new());
+    let (compiled, _) = compiled();
     for rule in 0..compiled.list.len() {
-        let needs = Needs::of_rule(&compiled, rule);
+        let needs = Needs::of_rule(compiled, rule);
         let all = [("read", needs.read.all), ("written", needs.write.all), ("made", needs.created.all)];
         let all: Vec<&str> = all.iter().filter(|(_, all)| *all).map(|(what, _)| *what).collect();
         assert!(all.is_empty(), "{}: every file {all:?}", compiled.list[rule].ast.name);

@@ -8,7 +8,7 @@ use super::rules::{Rule, Rules};
 use super::session::{Memory, Session};
 use super::state::count::Count;
 use super::state::key;
-use super::state::repeat::{Rate, Repeats, SUMMARY_NS};
+use super::state::repeat::{Admission, Limits, Rate, Repeats};
 use super::state::seen::{self, Damage, Seen};
 use super::state::sequence::Sequence;
 use crate::detect::lang::ast::{self, Diagnostic};
@@ -23,11 +23,25 @@ pub struct Engine {
     memory: Memory,
     /// What rules have seen that are not loaded now: they may come back.
     pub(super) absent: BTreeMap<String, Seen>,
-    /// When storms are looked at next.
-    summary_ns: u64,
+    /// How many findings of a rule are published.
+    limits: Limits,
     pub(super) events: u64,
     /// What rules that were replaced forgot for lack of room: the counters must not go back.
-    pub(super) forgotten: [u64; 4],
+    pub(super) forgotten: [u64; 5],
+    /// What rules have seen has changed since it was last asked for: nothing, when it was seen, or what.
+    changed: Changed,
+}
+
+/// How much of a change there is to keep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Changed {
+    /// None.
+    #[default]
+    No,
+    /// Something was seen again.
+    Times,
+    /// Something is new.
+    Entries,
 }
 
 /// What one rule remembers.
@@ -70,14 +84,15 @@ impl State {
     }
 
     /// Entities that are remembered, and those that were forgotten for lack of room: of sequences, counts, what was
-    /// seen, and findings.
-    pub(super) fn sizes(&self) -> [(usize, u64); 4] {
+    /// seen, findings, and findings that wait to be told.
+    pub(super) fn sizes(&self) -> [(usize, u64); 5] {
         let none = (0, 0);
         [
             self.sequence.as_ref().map_or(none, Sequence::sizes),
             self.count.as_ref().map_or(none, Count::sizes),
             self.seen.as_ref().map_or(none, Seen::sizes),
             self.repeats.sizes(),
+            self.repeats.waiting(),
         ]
     }
 }
@@ -141,6 +156,12 @@ impl Engine {
                 state.seen = self.absent.remove(&rule.ast.name);
             }
         }
+        while self.absent.len() > seen::RULES
+            && let Some((_, gone)) = self.absent.pop_last()
+        {
+            let (entries, evictions) = gone.sizes();
+            self.forgotten[2] += entries as u64 + evictions;
+        }
         for state in known.into_values() {
             for (total, (_, evictions)) in self.forgotten.iter_mut().zip(state.sizes()) {
                 *total += evictions;
@@ -162,9 +183,6 @@ impl Engine {
     /// Judges an event. Findings are added to `out`.
     pub fn on_event(&mut self, event: &Event, world: &dyn World, out: &mut Vec<Finding>) {
         self.events += 1;
-        if event.time_ns >= self.summary_ns {
-            self.advance(event.time_ns, out);
-        }
         let mut session = Session::new(&self.rules, &mut self.memory, event, world);
         for job in self.rules.jobs(event) {
             if !session.run(&job.program) {
@@ -174,7 +192,11 @@ impl Engine {
                 continue;
             };
             match job.step {
-                None => out.extend(found(rule, &self.rules.object, state, &mut session)),
+                None => {
+                    let context =
+                        Context { object: &self.rules.object, limits: self.limits, changed: &mut self.changed };
+                    out.extend(found(rule, context, state, &mut session));
+                }
                 Some(step) => {
                     let by = key(&mut session, &rule.keys.sequence, true);
                     if let (Some(sequence), Some(by)) = (&mut state.sequence, by) {
@@ -186,14 +208,36 @@ impl Engine {
         session.end();
     }
 
-    /// Tells of storms without waiting for an event. `now_ns` is the time since boot.
+    /// Tells what was held back and whose time is over, and forgets what is too long ago to matter, without waiting for an
+    /// event. `now_ns` is the time since boot. Whoever judges events calls this about once a second: nothing else tells.
     pub fn advance(&mut self, now_ns: u64, out: &mut Vec<Finding>) {
-        self.summary_ns = now_ns.saturating_add(SUMMARY_NS / 10);
         for (rule, state) in self.rules.list.iter().zip(&mut self.states) {
+            for (finding, held) in state.repeats.due(now_ns) {
+                if state.rate.admit(now_ns, self.limits, held.count) {
+                    out.push(finding.of_repeats(held));
+                }
+            }
             if let Some((since_ns, count)) = state.rate.summary(now_ns) {
                 out.push(Finding::of_storm(rule, Storm { count, since_ns }, now_ns));
             }
+            state.repeats.expire(now_ns);
+            if let Some(sequence) = &mut state.sequence {
+                sequence.expire(now_ns);
+            }
+            if let Some(count) = &mut state.count {
+                count.expire(now_ns);
+            }
         }
+    }
+
+    /// How many findings of each rule are published from now on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// How much has changed of what rules have seen since this was last asked.
+    pub fn changed(&mut self) -> Changed {
+        std::mem::take(&mut self.changed)
     }
 
     /// What rules have seen, to be kept in a file.
@@ -220,8 +264,16 @@ impl Engine {
     }
 }
 
+/// What a finding depends on beside its rule.
+struct Context<'e> {
+    /// Fields that tell findings apart where the rule does not say which.
+    object: &'e [usize],
+    limits: Limits,
+    changed: &'e mut Changed,
+}
+
 /// The rule's condition holds. A finding, unless the rule asks for more or there have been enough of them.
-fn found(rule: &Rule, object: &[usize], state: &mut State, session: &mut Session<'_, '_>) -> Option<Finding> {
+fn found(rule: &Rule, context: Context<'_>, state: &mut State, session: &mut Session<'_, '_>) -> Option<Finding> {
     let now_ns = session.facts.event.time_ns;
     state.matches += 1;
     let (mut begun_ns, mut counted) = (None, None);
@@ -241,20 +293,29 @@ fn found(rule: &Rule, object: &[usize], state: &mut State, session: &mut Session
         let nanoseconds = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let seen = state.seen.get_or_insert_with(|| Seen::new(now));
         let new = seen.note(&of, now, nanoseconds(first.remember));
+        *context.changed = (*context.changed).max(if new { Changed::Entries } else { Changed::Times });
         let learning = now.saturating_sub(seen.since) < nanoseconds(first.learn);
         if !new || learning {
             return None;
         }
     }
     state.findings += 1;
-    let same = key(session, rule.keys.dedup.as_deref().unwrap_or(object), false)?;
-    let Some(held_back) = state.repeats.admit(&same, now_ns) else {
-        state.held[0] += 1;
-        return None;
+    let same = key(session, rule.keys.dedup.as_deref().unwrap_or(context.object), false)?;
+    let repeated = match state.repeats.admit(&same, now_ns) {
+        Admission::Publish(repeated) => repeated,
+        Admission::Hold { first } => {
+            state.held[0] += 1;
+            if first {
+                let finding = Finding { begun_ns, counted, ..Finding::new(rule, session) };
+                state.repeats.keep(&same, finding);
+            }
+            return None;
+        }
     };
-    if !state.rate.admit(now_ns) {
+    let held_back = repeated.map_or(0, |repeated| repeated.count);
+    if !state.rate.admit(now_ns, context.limits, 1 + held_back) {
         state.held[1] += 1;
         return None;
     }
-    Some(Finding { held_back, begun_ns, counted, ..Finding::new(rule, session) })
+    Some(Finding { held_back, repeated, begun_ns, counted, ..Finding::new(rule, session) })
 }

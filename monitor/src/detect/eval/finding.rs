@@ -37,6 +37,21 @@ pub struct Finding {
     pub counted: Option<usize>,
     /// This is no finding of its own but tells how many of the rule's were not published, whatever they were about.
     pub storm: Option<Storm>,
+    /// Equal findings that were held back: before this one, which is published; or with this one as the first of them.
+    pub repeated: Option<Repeated>,
+    /// This is no finding of its own: it tells how many there were.
+    pub summary: bool,
+}
+
+/// Equal findings that were held back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeated {
+    /// How many.
+    pub count: u64,
+    /// When the first was, nanoseconds since boot.
+    pub since_ns: u64,
+    /// When the last was.
+    pub last_ns: u64,
 }
 
 /// Findings that came too fast.
@@ -102,6 +117,8 @@ impl Finding {
             begun_ns: None,
             counted: None,
             storm: None,
+            repeated: None,
+            summary: false,
         }
     }
 
@@ -119,6 +136,22 @@ impl Finding {
             begun_ns: None,
             counted: None,
             storm: Some(storm),
+            repeated: None,
+            summary: true,
+        }
+    }
+
+    /// The first of some that were held back tells of all of them.
+    pub(super) fn of_repeats(self, held: Repeated) -> Self {
+        let seconds = held.last_ns.saturating_sub(held.since_ns) / 1_000_000_000;
+        let times = if held.count == 1 { "once more".to_owned() } else { format!("{} times more", held.count) };
+        Self {
+            message: format!("{} | seen {times} within {seconds} s", self.message),
+            time_ns: held.last_ns,
+            held_back: held.count,
+            repeated: Some(held),
+            summary: true,
+            ..self
         }
     }
 }

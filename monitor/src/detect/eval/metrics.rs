@@ -46,7 +46,7 @@ static EVICTIONS: Metric = Metric {
 pub const METRICS: &[&Metric] = &[&RULES, &EVENTS, &MATCHES, &FINDINGS, &HELD, &STATE, &EVICTIONS];
 
 /// What rules remember.
-const STATES: [&str; 4] = ["sequence", "count", "first_seen", "repeat"];
+const STATES: [&str; 5] = ["sequence", "count", "first_seen", "repeat", "summary"];
 
 impl Engine {
     /// Adds the engine's metrics to a scrape.

@@ -30,13 +30,14 @@ mod transform;
 mod tree;
 mod value;
 
-pub use engine::Engine;
+pub use engine::{Changed, Engine};
 pub use files::Files;
-pub use finding::{Evidence, Finding, Storm};
+pub use finding::{Evidence, Finding, Repeated, Storm};
 pub use metrics::METRICS;
 pub use needs::Needs;
 pub use rules::Rules;
 pub use session::{Memory, Session};
+pub use state::repeat::Limits;
 pub use state::seen::Damage;
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ const MAX: u64 = 256 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum SeenFileError {
     /// It cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {source}; make it a file that the daemon may read, or remove it", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -25,7 +25,8 @@ pub enum SeenFileError {
     },
     /// It is damaged.
     #[error(
-        "{} {damage}: what rules have seen begins anew; the file is kept as {}",
+        "{} {damage}: what rules have seen begins anew, and what is known may be told as new once more; the file is kept as \
+         {}: put a good copy in its place and restart, or remove it",
         path.display(),
         aside.display()
     )]
@@ -38,7 +39,7 @@ pub enum SeenFileError {
         aside: PathBuf,
     },
     /// It is damaged and could not be put aside: it stays, and nothing may be written over it.
-    #[error("{} {damage}, and cannot be kept as {}: {source}", path.display(), aside.display())]
+    #[error("{} {damage}, and cannot be kept as {}: {source}; move it away", path.display(), aside.display())]
     Stuck {
         /// The file.
         path: PathBuf,
@@ -64,22 +65,38 @@ pub fn read(path: &Path, engine: &mut Engine) -> Result<(), SeenFileError> {
         Ok(_) => {}
     }
     let Err(damage) = engine.remember(&bytes) else { return Ok(()) };
-    let (path, aside) = (path.to_owned(), beside(path, "damaged"));
-    Err(match fs::rename(&path, &aside) {
+    let (aside, moved) = put_aside(path);
+    let path = path.to_owned();
+    Err(match moved {
         Ok(()) => SeenFileError::Damaged { path, damage, aside },
         Err(source) => SeenFileError::Stuck { path, damage, aside, source },
     })
+}
+
+/// Most damaged files that are kept; from then on each takes the place of the last one.
+const ASIDE: u32 = 9;
+
+/// Gives it another name, that none has yet: `seen.damaged`, `seen.damaged.2` and so on.
+fn put_aside(path: &Path) -> (PathBuf, io::Result<()>) {
+    let name = |number: u32| match number {
+        1 => beside(path, "damaged"),
+        _ => beside(path, &format!("damaged.{number}")),
+    };
+    let free = (1..ASIDE).map(name).find(|aside| fs::symlink_metadata(aside).is_err());
+    let aside = free.unwrap_or_else(|| name(ASIDE));
+    let moved = fs::rename(path, &aside);
+    (aside, moved)
 }
 
 /// Puts a new file in the place of the old one: whoever looks finds one of the two, whole, also after a crash.
 ///
 /// # Errors
 /// What the system says; the old file is as it was then.
-pub fn write(path: &Path, engine: &Engine) -> io::Result<()> {
+pub fn write(path: &Path, seen: &[u8]) -> io::Result<()> {
     let new = beside(path, "new");
     let written = (|| {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(&engine.seen())?;
+        file.write_all(seen)?;
         file.sync_all()?;
         fs::rename(&new, path)?;
         let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());

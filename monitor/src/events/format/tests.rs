@@ -187,7 +187,7 @@ fn an_alert_in_ecs() {
         event["threat"]["technique"],
         json!({ "id": ["T1059"], "subtechnique": { "id": ["T1059.004", "T1059.006"] } })
     );
-    assert_eq!(event["process"]["entity_id"], "web1-499987-500");
+    assert_eq!(event["process"]["entity_id"], "web1-3000-30");
     assert_eq!(event["process"]["command_line"], "bash -i --token=[redacted]");
     assert_eq!(event["process"]["parent"]["pid"], 20);
     assert_eq!((&event["user"]["id"], &event["message"]), (&json!("1000"), &json!("a shell on a connection")));

@@ -6,6 +6,7 @@ mod json;
 mod metrics;
 mod selection;
 pub mod table;
+mod watched;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -17,6 +18,7 @@ use crate::processes::Connection;
 pub use decode::{DecodeError, decode};
 pub use metrics::{Activities, METRICS};
 pub use selection::{Selection, Selector};
+pub use watched::{WatchedPath, WatchedPaths};
 
 /// Something that a process asked of the kernel, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]

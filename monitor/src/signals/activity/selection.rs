@@ -1,7 +1,7 @@
 //! What of all activity leaves the kernel, and putting that into the kernel's maps while the programs run.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     ffi::OsStr,
     fs,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
@@ -19,6 +19,7 @@ use monitor_common::{
 use tracing::warn;
 use zerocopy::IntoBytes as _;
 
+use super::WatchedPaths;
 use crate::{
     bpf::{BpfError, loader::Loaded, maps},
     config,
@@ -149,7 +150,7 @@ struct Resolved {
     names: BTreeMap<NameKey, u32>,
     directories: BTreeMap<FileKey, u32>,
     /// The path of each watched file and directory.
-    paths: HashMap<FileKey, PathBuf>,
+    paths: WatchedPaths,
 }
 
 impl Resolved {
@@ -167,7 +168,7 @@ impl Resolved {
             let key = FileKey { inode: metadata.ino(), device: kernel_device(metadata.dev()), reserved: 0 };
             let keys = if is_directory { &mut resolved.directories } else { &mut resolved.inodes };
             *keys.entry(key).or_default() |= access;
-            resolved.paths.insert(key, path.clone());
+            resolved.paths.insert(key, path.as_os_str().as_bytes().to_vec());
         }
         resolved
     }
@@ -251,7 +252,7 @@ pub struct Selector {
     /// What was put into the kernel's map.
     applied: Option<[u8; size_of::<Select>()]>,
     bulk_rate: u32,
-    paths: HashMap<FileKey, PathBuf>,
+    paths: WatchedPaths,
     refused: usize,
 }
 
@@ -272,7 +273,7 @@ impl Selector {
             selection: Selection::default(),
             applied: None,
             bulk_rate: limits::BULK_RATE,
-            paths: HashMap::new(),
+            paths: WatchedPaths::default(),
             refused: 0,
         })
     }
@@ -347,9 +348,9 @@ impl Selector {
         Ok(true)
     }
 
-    /// The watched path that this file is, whatever name it is used by.
-    pub fn path(&self, device: u32, inode: u64) -> Option<&Path> {
-        self.paths.get(&FileKey { inode, device, reserved: 0 }).map(PathBuf::as_path)
+    /// Which watched paths files are.
+    pub fn paths(&self) -> &WatchedPaths {
+        &self.paths
     }
 
     /// Watched things that found no room.
@@ -390,7 +391,7 @@ mod tests {
         let metadata = fs::metadata("/etc").unwrap();
         let (key, access) = resolved.directories.first_key_value().unwrap();
         assert_eq!((key.inode, *access), (metadata.ino(), WATCH_READ | WATCH_WRITE));
-        assert_eq!(resolved.paths[key], Path::new("/etc/"));
+        assert_eq!(resolved.paths.path(key.device, key.inode), Some(&b"/etc/"[..]));
     }
 
     #[test]

@@ -16,16 +16,16 @@ use crate::processes::{Connection, Image};
 use crate::signals::activity::Activity;
 use crate::signals::exec::{Exec, Written};
 
-/// Rules, compiled once for each test.
-struct Rulebook {
-    rules: Rules,
-    host: Host,
+/// The default rules, and a host.
+pub(super) struct Rulebook {
+    rules: &'static Rules,
+    pub(super) host: Host,
 }
 
 impl Rulebook {
     /// On a host with a shell (30) that sshd's child (20) started.
-    fn new() -> Self {
-        let rules = Rules::new(loaded().rules, &mut Vec::new());
+    pub(super) fn new() -> Self {
+        let rules = &compiled().0;
         let mut host = Host::default();
         host.add(1, None, "systemd", "/usr/lib/systemd/systemd", &["/sbin/init"]);
         host.add(10, Some(1), "sshd", "/usr/sbin/sshd", &["sshd"]);
@@ -40,7 +40,7 @@ impl Rulebook {
     /// The names of the rules whose condition, or a step of it, holds.
     fn found(&self, event: &Event) -> Vec<&str> {
         let mut memory = Memory::default();
-        let mut session = Session::new(&self.rules, &mut memory, event, &self.host);
+        let mut session = Session::new(self.rules, &mut memory, event, &self.host);
         let jobs = self.rules.jobs(event).iter().filter(|job| session.run(&job.program));
         let mut names: Vec<&str> = jobs.map(|job| self.rules.list[job.rule].ast.name.as_str()).collect();
         session.end();
@@ -50,20 +50,20 @@ impl Rulebook {
     }
 
     #[track_caller]
-    fn finds(&self, event: &Event, rule: &str) {
+    pub(super) fn finds(&self, event: &Event, rule: &str) {
         let found = self.found(event);
         assert!(found.contains(&rule), "{rule} not in {found:?}");
     }
 
     #[track_caller]
-    fn misses(&self, event: &Event, rule: &str) {
+    pub(super) fn misses(&self, event: &Event, rule: &str) {
         let found = self.found(event);
         assert!(!found.contains(&rule), "{rule} in {found:?}");
     }
 }
 
 /// Root runs a program of root's.
-fn run(exe: &str, args: &[&str], with: impl FnOnce(&mut Exec)) -> Event {
+pub(super) fn run(exe: &str, args: &[&str], with: impl FnOnce(&mut Exec)) -> Event {
     exec(|exec| {
         exec.exe = exe.into();
         exec.filename = exe.into();

@@ -85,6 +85,18 @@ impl Count {
         None
     }
 
+    /// Forgets keys of which everything is too long ago.
+    pub(crate) fn expire(&mut self, now_ns: u64) {
+        let within_ns = self.within_ns;
+        let old = |time: &u64| now_ns.saturating_sub(*time) > within_ns;
+        let gone = self.keys.expire(|marks| match marks {
+            Marks::Times(times) => times.back().is_none_or(old),
+            Marks::Values(values) => values.values().all(old),
+        });
+        let gone: usize = gone.iter().map(Marks::len).sum();
+        self.marks = self.marks.saturating_sub(gone);
+    }
+
     /// Keys that are counted, and those that were forgotten for lack of room.
     pub(crate) fn sizes(&self) -> (usize, u64) {
         (self.keys.len(), self.keys.evictions())

@@ -2,17 +2,21 @@
 //!
 //! The file: `MONSEEN1`, the length of the rest after these two numbers and its CRC-32 (both 32 bits, little endian); then
 //! for each rule its name, when it began to learn, the number of its entries, and the entries, the one that was seen
-//! longest ago first: the values and when they were last seen. Texts have their length before them (32 bits), times are
+//! longest ago first: the values, or 0xff and the SHA-256 of long ones, and when they were last seen. Texts have their length before them (32 bits), times are
 //! nanoseconds since 1970 (64 bits).
 
 use std::collections::BTreeMap;
+
+use sha2::{Digest as _, Sha256};
 
 use super::Table;
 
 /// Most combinations that a rule remembers.
 pub(crate) const ENTRIES: usize = 8192;
 /// Most rules whose memory a file has, also of rules that are not there any more.
-const RULES: usize = 1024;
+pub(crate) const RULES: usize = 256;
+/// Longer values are known by their SHA-256: a rule's memory takes less than a megabyte, whatever paths it sees.
+const KEY: usize = 64;
 const MAGIC: &[u8; 8] = b"MONSEEN1";
 
 /// What one rule has seen.
@@ -32,11 +36,21 @@ impl Seen {
 
     /// It is there (again), at this time since 1970. Whether that is the first time in `remember`.
     pub(crate) fn note(&mut self, key: &[u8], now: u64, remember_ns: u64) -> bool {
+        self.entries.expire(|last| now.saturating_sub(*last) > remember_ns);
+        let hashed: Vec<u8>;
+        let key = if key.len() > KEY {
+            // No key begins so.
+            hashed = [&[0xff], Sha256::digest(key).as_slice()].concat();
+            &hashed
+        } else {
+            key
+        };
         let mut new = false;
         let last = self.entries.entry(key, || {
             new = true;
             now
         });
+        // One that is still there may be old: the clock was set, or a file says so.
         new |= now.saturating_sub(*last) > remember_ns;
         *last = now.max(*last);
         new

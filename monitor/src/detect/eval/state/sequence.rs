@@ -47,6 +47,12 @@ impl Sequence {
         (now_ns.saturating_sub(begun) <= self.within_ns).then_some(begun)
     }
 
+    /// Forgets chains that cannot be ended in time any more.
+    pub(crate) fn expire(&mut self, now_ns: u64) {
+        let within_ns = self.within_ns;
+        self.begun.expire(|begun| begun.iter().flatten().all(|begun| now_ns.saturating_sub(*begun) > within_ns));
+    }
+
     /// Entities that have begun, and those that were forgotten for lack of room.
     pub(crate) fn sizes(&self) -> (usize, u64) {
         (self.begun.len(), self.begun.evictions())

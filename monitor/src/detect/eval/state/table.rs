@@ -68,6 +68,25 @@ impl<V> Table<V> {
         Some(value)
     }
 
+    /// The entry, which is as old as before.
+    pub(crate) fn peek(&self, key: &[u8]) -> Option<&V> {
+        self.entries.get(key).map(|(_, value)| value)
+    }
+
+    /// Takes out those that were used longest ago, up to the first that is not `over`. They did not have to go: they are
+    /// no evictions.
+    pub(crate) fn expire(&mut self, mut over: impl FnMut(&V) -> bool) -> Vec<V> {
+        let mut gone = Vec::new();
+        while let Some(oldest) = self.ages.first_entry() {
+            if !self.entries.get(oldest.get()).is_none_or(|(_, value)| over(value)) {
+                break;
+            }
+            let key = oldest.remove();
+            gone.extend(self.entries.remove(&key).map(|(_, value)| value));
+        }
+        gone
+    }
+
     /// All entries, the one that was used longest ago first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &V)> {
         self.ages.values().filter_map(|key| Some((&**key, &self.entries.get(key)?.1)))

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{Host, SECOND, activity, engine, exec, open, rule, socket};
 use crate::detect::Event;
-use crate::detect::eval::{Damage, Engine, Finding};
+use crate::detect::eval::{Changed, Damage, Engine, Finding, Limits};
 use crate::processes::ProcessId;
 
 /// The same event at another time, seconds since boot.
@@ -233,13 +233,111 @@ fn equal_findings_are_one_in_the_window_and_say_how_many() {
 }
 
 #[test]
+fn what_was_held_back_is_told_when_its_window_ends_though_nothing_more_comes() {
+    let host = Host::new();
+    let windowed = format!("{}  dedup:\n    key: [fd.name]\n    window: 60s\n", rule("evt.type = openat"));
+    for (text, after, held) in [(windowed, 60, 2), (rule("evt.type = openat"), 10, 5)] {
+        let mut engine = engine(&text);
+        // Without a window ten are published at once.
+        let published = if held == 5 { 10 } else { 1 };
+        for number in 0..published + held {
+            let told = count(&mut engine, &host, at(100, open("/a", 0)));
+            assert_eq!(told, usize::from(number < published), "{number}");
+        }
+        count(&mut engine, &host, at(100, open("/once", 0)));
+        let mut told = Vec::new();
+        engine.advance((100 + after) * SECOND - 1, &mut told);
+        assert_eq!(told, []);
+        engine.advance((100 + after) * SECOND, &mut told);
+        let [summary] = told.as_slice() else { panic!("{told:?}") };
+        assert!(summary.summary && summary.storm.is_none());
+        assert_eq!((summary.held_back, summary.process.tgid, summary.time_ns), (held, 30, 100 * SECOND));
+        assert_eq!(summary.message, format!("out sh | seen {held} times more within 0 s"));
+        assert!(!summary.evidence.is_empty());
+        engine.advance(1_000 * SECOND, &mut told);
+        assert_eq!(told.len(), 1, "once");
+        let (entries, evictions) = engine.states[0].sizes()[3];
+        assert_eq!((entries, evictions), (0, 0), "forgotten, not for lack of room");
+        assert_eq!(count(&mut engine, &host, at(1_001, open("/a", 0))), 1);
+    }
+}
+
+#[test]
+fn a_summary_counts_for_the_rate_like_any_finding() {
+    let host = Host::new();
+    let mut engine = engine(&format!("{}  dedup:\n    key: [fd.name]\n    window: 5s\n", rule("evt.type = openat")));
+    engine.set_limits(Limits { burst: 1, per_second: 1 });
+    let mut told = Vec::new();
+    for path in ["/a", "/b", "/a", "/a", "/b"] {
+        told.extend(judge(&mut engine, &host, &at(100, open(path, 0))));
+    }
+    for second in 101..130 {
+        engine.advance(second * SECOND, &mut told);
+    }
+    // One of /a; of /b none; then of one the summary, and the other with what /b had before.
+    let single = told.iter().filter(|one| !one.summary).count() as u64;
+    let summed: u64 = told.iter().filter(|one| one.summary).map(|one| one.held_back).sum();
+    assert_eq!((single, single + summed), (1, 5), "{told:?}");
+    assert!(told.iter().any(|one| one.storm.is_some()) && told.iter().any(|one| one.repeated.is_some()), "{told:?}");
+}
+
+#[test]
+fn sequences_and_counts_are_forgotten_when_their_time_is_over() {
+    let host = Host::new();
+    for (text, event, kind) in [
+        (CHAIN.to_owned(), activity(Act::Connect, "connect", |activity| activity.socket = Some(socket())), 0),
+        (counting(""), unlink("/a"), 1),
+        (counting("    distinct: fs.path.name\n"), unlink("/a"), 1),
+    ] {
+        let mut engine = engine(&text);
+        count(&mut engine, &host, at(100, event));
+        assert_eq!(engine.states[0].sizes()[kind], (1, 0));
+        engine.advance(110 * SECOND, &mut Vec::new());
+        assert_eq!(engine.states[0].sizes()[kind], (1, 0));
+        engine.advance(111 * SECOND, &mut Vec::new());
+        assert_eq!(engine.states[0].sizes()[kind], (0, 0), "{text}");
+    }
+}
+
+#[test]
+fn what_was_seen_is_bounded_also_by_the_length_of_values_and_says_when_it_changed() {
+    let host = Host::new();
+    let mut engine = engine(FIRST);
+    assert_eq!(engine.changed(), Changed::No);
+    let long = |number: u32| format!("/{number}{}", "x".repeat(4000));
+    for number in 0..100 {
+        count(&mut engine, &host, at(1000, run(&long(number))));
+    }
+    assert_eq!((engine.changed(), engine.changed()), (Changed::Entries, Changed::No));
+    assert_eq!(count(&mut engine, &host, at(1200, run(&long(7)))), 0);
+    assert_eq!(engine.changed(), Changed::Times);
+    assert!(engine.seen().len() < 100 * 64, "{}", engine.seen().len());
+    let mut restarted = super::engine(FIRST);
+    restarted.remember(&engine.seen()).unwrap();
+    assert_eq!(count(&mut restarted, &host, at(1300, run(&long(8)))), 0);
+    assert_eq!(count(&mut restarted, &host, at(1300, run(&long(200)))), 1);
+    // Rules come and go under other names: what they had seen does not add up without end.
+    for number in 0..400 {
+        restarted.replace(super::compile(&FIRST.replace("rule: new", &format!("rule: new{number}"))).0);
+        count(&mut restarted, &host, at(1400, run("/x")));
+    }
+    let mut fresh = super::engine(FIRST);
+    fresh.remember(&restarted.seen()).unwrap();
+    assert!(fresh.absent.len() <= 256, "{}", fresh.absent.len());
+}
+
+#[test]
 fn a_storm_is_slowed_down_and_summed_up_with_nothing_lost() {
     let host = Host::new();
     let mut engine = engine(&rule("evt.type = openat"));
     let (mut published, mut summed, mut longest) = (0, 0, 0);
     for tenth in 0..1200_u64 {
         let event = Event { time_ns: 100 * SECOND + tenth * SECOND / 10, ..open(&format!("/{tenth}"), 0) };
-        for finding in judge(&mut engine, &host, &event) {
+        let mut found = judge(&mut engine, &host, &event);
+        if tenth % 10 == 0 {
+            engine.advance(event.time_ns, &mut found);
+        }
+        for finding in found {
             match finding.storm {
                 None => published += 1,
                 Some(storm) => {
@@ -296,7 +394,7 @@ fn the_file_of_what_was_seen_is_replaced_whole_and_put_aside_when_damaged() {
     let mut first = engine(FIRST);
     read(&path, &mut first).unwrap();
     count(&mut first, &host, at(1000, run("/a")));
-    write(&path, &first).unwrap();
+    write(&path, &first.seen()).unwrap();
     let mut second = engine(FIRST);
     read(&path, &mut second).unwrap();
     assert_eq!(second.seen(), first.seen());
@@ -305,11 +403,13 @@ fn the_file_of_what_was_seen_is_replaced_whole_and_put_aside_when_damaged() {
     assert!(matches!(error, SeenFileError::Damaged { .. }), "{error}");
     assert!(error.to_string().contains("kept as"), "{error}");
     assert_eq!(std::fs::read(directory.path().join("seen.damaged")).unwrap(), b"MONSEEN1 and more");
+    std::fs::write(&path, b"another").unwrap();
+    assert!(read(&path, &mut engine(FIRST)).unwrap_err().to_string().contains("seen.damaged.2"));
     // The place is free again.
-    write(&path, &second).unwrap();
+    write(&path, &second.seen()).unwrap();
     read(&path, &mut engine(FIRST)).unwrap();
     let names: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names.len(), 2, "{names:?}");
+    assert_eq!(names.len(), 3, "{names:?}");
 }
 
 #[test]
