@@ -66,6 +66,9 @@ pub const WATCHED_DEPTH: u32 = 8;
 /// Files of which it is remembered who last opened them for writing. The oldest are forgotten first.
 pub const WRITTEN: u32 = 16_384;
 
+/// Maps and programs of the daemon that others are kept from: about eighty, and the daemon makes no more while it runs.
+pub const PROTECTED: u32 = 512;
+
 /// Longest path that the kernel hands over; a longer one is cut at its root end and marked.
 pub const PATH: usize = 1_024;
 /// Longest path component (NAME_MAX of Linux is 255) with its terminator.

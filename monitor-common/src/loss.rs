@@ -66,6 +66,8 @@ losses! {
     ActivityThrottled = 17, "activity", "throttled";
     /// A call whose kernel program could not be loaded.
     ActivityProgram = 18, "activity", "program_missing";
+    /// Something that was forbidden found the security ring full: it was forbidden and counted all the same.
+    ProtectRing = 19, "protect", "ring_full";
 }
 
 /// Number of counters.

@@ -212,6 +212,11 @@ offsets! {
     disk_major = "gendisk" ["major"];
     disk_first_minor = "gendisk" ["first_minor"];
 
+    // Objects of bpf(2), by the numbers that they have for everybody.
+    bpf_map_id = "bpf_map" ["id"];
+    bpf_prog_aux = "bpf_prog" ["aux"];
+    bpf_prog_aux_id = "bpf_prog_aux" ["id"];
+
     // Requests of io_uring. What a request's kind needs is put where its `cmd` is, or was a union of all kinds before.
     // Where a file name is kept it is a `struct filename *`, or since Linux 7.1 a struct that has nothing else.
     io_cmd = "io_kiocb" ["cmd", "file"];

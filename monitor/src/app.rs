@@ -37,6 +37,7 @@ use crate::{
     health::Health,
     http, logging,
     observer::{self, KernelSide, Observer, Outlets},
+    pulse::Pulse,
     ruleset::RuleSet,
     sys,
 };
@@ -112,7 +113,7 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
     let (stop, stopping) = watch::channel(false);
     let (queries, asked) = mpsc::channel(QUERIES);
     let signals = api::signals(&config, kernel.as_ref());
-    let board = Arc::new(Board::default());
+    let (board, pulse) = (Arc::new(Board::default()), Arc::new(Pulse::default()));
     let parts = Parts {
         config: config.clone(),
         rules,
@@ -124,6 +125,7 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
             trail: Arc::clone(&trail),
             board: Arc::clone(&board),
             heartbeat: Arc::clone(&heartbeat),
+            pulse: Arc::clone(&pulse),
         },
     };
     let pipeline = {
@@ -139,7 +141,7 @@ fn start(loaded: Loaded) -> Result<(), Stop> {
             .map_err(failed)?
     };
     let api = Api::new(queries.clone(), Arc::clone(&store), Arc::clone(&heartbeat), reload, signals, board);
-    let api = Arc::new(api.with_trail(Arc::clone(&trail)));
+    let api = Arc::new(api.with_trail(Arc::clone(&trail)).with_pulse(pulse));
     let state = http::State::new(api, http_options(&config)).map_err(failed)?;
     let reloader = Reloader {
         started: loaded.clone(),

@@ -10,11 +10,11 @@ use crate::{
     bpf::{
         BpfError,
         kernel::Kernel,
-        loader::{self, HookState, Loaded, Settings, SignalReport, SignalState},
+        loader::{self, HookState, Loaded, PROTECT, Settings, SignalReport, SignalState},
     },
     cli::Console,
     config::Config,
-    signals::{SIGNALS, Signal},
+    signals::{SIGNALS, Signal, protect::Protect},
 };
 
 /// How one check went.
@@ -108,8 +108,10 @@ pub fn diagnose(btf: &std::path::Path, disabled: &[String], settings: &Settings)
     let mut checks = vec![pid_namespace(), cgroups()];
     let result = Kernel::look(btf, disabled).and_then(|mut kernel| Ok((loader::load(&mut kernel, settings)?, kernel)));
     let (signals, layout) = match result {
-        Ok((loaded, kernel)) => {
+        Ok((mut loaded, kernel)) => {
             checks.extend(of_kernel(&loaded, &kernel));
+            let wanted = settings.signals.contains(&PROTECT);
+            checks.push(if wanted { protected(&mut loaded) } else { unprotected(&kernel) });
             (loaded.signals, Some(Layout::of(&loaded.knobs)))
         }
         Err(error) => {
@@ -120,6 +122,8 @@ pub fn diagnose(btf: &std::path::Path, disabled: &[String], settings: &Settings)
     };
     let worst = |report: &SignalReport| match report.state {
         SignalState::Full => Verdict::Ok,
+        // Nobody asked for it, or its check has said it.
+        SignalState::Off(_) if report.signal == PROTECT => Verdict::Ok,
         SignalState::Degraded(_) | SignalState::Off(_) => Verdict::Warning,
     };
     let verdict = checks.iter().map(|check| check.verdict).chain(signals.iter().map(worst)).max();
@@ -184,6 +188,37 @@ fn of_kernel(loaded: &Loaded, kernel: &Kernel) -> Vec<Check> {
         Check::ok("32-bit callers", "told apart")
     });
     checks
+}
+
+/// Whether the daemon can be protected, as protect.enabled demands.
+fn protected(loaded: &mut Loaded) -> Check {
+    const LOST: &str =
+        "others with the rights to do so may stop, trace and blind the daemon; that is told, but not forbidden";
+    const REMEDY: &str = "boot with bpf among the modules of lsm= on the kernel's command line (/sys/kernel/security/lsm lists \
+                          those that are active), or set protect.enabled = false";
+    // Attached is not asked: it has to be seen.
+    let attempt = if loaded.runs(PROTECT) { Protect::new(loaded).map(drop) } else { Ok(()) };
+    let report = loaded.signals.iter().find(|report| report.signal == PROTECT).map(|report| &report.state);
+    match (attempt, report) {
+        (Ok(()), Some(SignalState::Full)) => Check::ok("self-protection", "the kernel asks and forbids"),
+        (Ok(()), Some(SignalState::Degraded(lost))) => {
+            Check::bad("self-protection", Verdict::Warning, "in part", lost, REMEDY)
+        }
+        (Ok(()), Some(SignalState::Off(reason))) => {
+            Check::bad("self-protection", Verdict::Warning, format!("not possible: {reason}"), LOST, REMEDY)
+        }
+        (Err(error), _) => Check::bad("self-protection", Verdict::Warning, error.to_string(), LOST, REMEDY),
+        (Ok(()), None) => Check::bad("self-protection", Verdict::Warning, "unknown to the loader", LOST, REMEDY),
+    }
+}
+
+/// It is not wanted: what could be.
+fn unprotected(kernel: &Kernel) -> Check {
+    let possible = match kernel.lsm_refusal("task_kill") {
+        None => "bpf is among the active security modules".to_owned(),
+        Some(reason) => reason,
+    };
+    Check::ok("self-protection", format!("off by protect.enabled; {possible}"))
 }
 
 /// Kernel programs see process ids of the first pid namespace; the daemon has to see the same.
@@ -289,8 +324,12 @@ fn advice(out: &mut dyn Write, lost: Option<&str>, remedy: Option<&str>) -> std:
 /// `monitor doctor`: looks, prints, and returns the exit code for scripts.
 pub fn run(json: bool, config: &Config, console: &mut Console<'_>) -> ExitCode {
     let settings = Settings {
-        // All of them: a doctor does not spare what is switched off.
-        signals: SIGNALS.iter().map(|signal| signal.name).collect(),
+        // All that observe: a doctor does not spare what is switched off. What forbids is not put in force unasked.
+        signals: SIGNALS
+            .iter()
+            .map(|signal| signal.name)
+            .filter(|name| *name != PROTECT || config.protect.enabled)
+            .collect(),
         timing: config.syscalls.timing,
         may_shed: config.budget.measured().is_some(),
         slots: config.processes.slots,

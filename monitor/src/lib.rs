@@ -16,6 +16,7 @@ pub mod logging;
 pub mod metrics;
 pub mod observer;
 pub mod processes;
+pub mod pulse;
 pub mod respond;
 pub mod ruleset;
 pub mod signals;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use monitor_tests::{expected, until};
+use monitor_tests::{Daemon, expected, until};
 use serde_json::Value;
 
 use super::support::{Finished, has_exit, monitor, orphans};
@@ -38,8 +38,13 @@ fn this_kernel_can_do_all_that_it_should_and_nothing_stays_behind() {
         assert_eq!(check["verdict"], "ok", "{check}");
     }
     let names: Vec<_> = diagnosis["signals"].as_array().unwrap().iter().map(|signal| &signal["signal"]).collect();
-    assert_eq!(names, ["process", "exec", "tcp", "block_io", "syscalls", "activity", "host"]);
+    assert_eq!(names, ["process", "exec", "tcp", "block_io", "syscalls", "activity", "protect", "host"]);
     for signal in diagnosis["signals"].as_array().unwrap() {
+        // Forbidding is not for a doctor to try unasked.
+        if signal["signal"] == "protect" {
+            assert_eq!((&signal["state"], &signal["reason"]), (&"off".into(), &"off by protect.enabled".into()));
+            continue;
+        }
         let state = expected::state(signal["signal"].as_str().unwrap());
         assert_eq!(signal["state"], state, "{signal}");
         assert_eq!(signal["reason"].is_string(), state == "degraded", "{signal}");
@@ -132,4 +137,29 @@ fn it_examines_while_a_daemon_runs() {
     let daemon = monitor_tests::shared();
     has_exit(&monitor(&["doctor", "--json"]), healthy(), &[]);
     assert_eq!(daemon.get("/-/ready").status, 200);
+}
+
+/// A test of what happens where the kernel asks BPF programs is `guest/protect.rs`: here it may or may not.
+#[test]
+fn protection_that_was_asked_for_is_there_or_missed() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("monitor.toml");
+    std::fs::write(&file, "[protect]\nenabled = true\n").unwrap();
+    let diagnosis = json(&monitor(&["doctor", "--json", "--config", file.to_str().unwrap()]));
+    let checks = diagnosis["checks"].as_array().unwrap();
+    let check = checks.iter().find(|check| check["check"] == "self-protection").unwrap();
+    let signals = diagnosis["signals"].as_array().unwrap();
+    let signal = signals.iter().find(|signal| signal["signal"] == "protect").unwrap();
+    let daemon = Daemon::start("[protect]\nenabled = true\n");
+    let up = |state| daemon.metrics().find("monitor_signal_up", &[("signal", "protect"), ("state", state)]);
+    if signal["state"] == "full" {
+        assert_eq!((&check["verdict"], up("full")), (&"ok".into(), Some(1.0)), "{check}");
+    } else {
+        assert_eq!((&check["verdict"], up("off")), (&"warning".into(), Some(0.0)), "{check}");
+        let (reason, remedy) = (signal["reason"].as_str().unwrap(), check["remedy"].as_str().unwrap());
+        assert!(check["found"].as_str().unwrap().contains(reason) && remedy.contains("lsm="), "{check}");
+        assert!(daemon.log().contains(reason), "{}", daemon.log());
+    }
+    // Either way it watches.
+    assert_eq!(daemon.metrics().find("monitor_signal_up", &[("signal", "activity"), ("state", "full")]), Some(1.0));
 }

@@ -29,3 +29,4 @@ mod scrape;
 mod service;
 mod sink;
 mod storms;
+mod tampering;

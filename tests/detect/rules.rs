@@ -9,6 +9,8 @@ const CASES: &str = include_str!("data/rules.txt");
 /// Rules that cannot be made to fire here. Their conditions are tested with made-up events, beside the rules
 /// (`detect/defaults/tests/logic.rs`); losses and throttling in `signals` and `truth`.
 const ELSEWHERE: &[(&str, &str)] = &[
+    ("agent_blind", "needs a daemon made blind; daemon/tampering.rs does it"),
+    ("agent_tamper_denied", "needs a kernel that asks BPF programs; guest/protect.rs has one"),
     ("container_drift_exec", "needs a container's file system; falco.rs does it in a control group of one"),
     ("event_loss", "needs losses"),
     ("event_loss_throttled", "needs a flood in a control group"),

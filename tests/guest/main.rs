@@ -14,6 +14,7 @@ mod many_cpus;
 mod namespaces;
 mod no_btf;
 mod processors;
+mod protect;
 mod tiers;
 
 use std::process::Command;

@@ -5,13 +5,16 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use aya::{
     Pod,
-    maps::{Array, HashMap, Map, MapData, MapInfo, PerCpuArray},
+    maps::{Array, HashMap, Map, MapData, MapInfo, PerCpuArray, ProgramArray},
 };
 use monitor_common::{
     loss::Loss,
     process_slot::{DEAD, FREE, LIVE, ProcessSlot, SlotRef, ThreadEntry},
     record::Ring,
-    signals::tcp::Socket,
+    signals::{
+        activity::{Class, Select},
+        tcp::Socket,
+    },
 };
 use zerocopy::FromBytes;
 
@@ -19,6 +22,9 @@ use crate::{DEADLINE, held, until};
 
 /// Nanoseconds of a clock tick as /proc counts them (`USER_HZ` is 100 everywhere).
 const TICK_NS: u64 = 10_000_000;
+
+/// Bytes of what is selected.
+const SELECT: usize = size_of::<Select>();
 
 /// The maps of one daemon.
 #[derive(Debug)]
@@ -75,6 +81,36 @@ impl Tables {
                 (K::read_from_bytes(&key).expect("its size"), V::read_from_bytes(&value).expect("its size"))
             })
             .collect()
+    }
+
+    /// Lets nothing leave the kernel any more, as somebody would who wants to go unseen.
+    ///
+    /// # Panics
+    /// When it cannot be.
+    pub fn select_nothing(&self) {
+        self.selected().set(0, [0; SELECT], 0).expect("change what is selected");
+    }
+
+    /// Does nothing leave the kernel?
+    ///
+    /// # Panics
+    /// When the map cannot be read.
+    pub fn selects_nothing(&self) -> bool {
+        self.selected().get(&0, 0).expect("the entry") == [0; SELECT]
+    }
+
+    fn selected(&self) -> Array<MapData, [u8; SELECT]> {
+        Map::Array(self.data("ACTIVITY_SELECT")).try_into().expect("its type")
+    }
+
+    /// Takes the program of this class out of the array that the one on `sys_exit` goes on from.
+    ///
+    /// # Panics
+    /// When it is not there.
+    pub fn take_out(&self, class: Class) {
+        let map = Map::ProgramArray(self.data("ACTIVITY_PROGRAMS"));
+        let mut programs: ProgramArray<MapData> = map.try_into().expect("its type");
+        programs.clear_index(&(class as u32)).expect("the program was there");
     }
 
     /// Records that the kernel programs meant to write to this ring.

@@ -131,6 +131,10 @@ acts! {
     IoUring = 38, "io_uring", Kernel;
     /// A control group was kept from sending more records of bulk kinds, or may again. Sent by the kernel programs.
     Throttle = 39, "throttle", Kernel;
+    /// The daemon made itself heard: [`HEARTBEAT`].
+    Heartbeat = 40, "heartbeat", Process;
+    /// Something that was about to be done to the daemon was forbidden: [`super::protect`].
+    Denied = 41, "denied", Kernel;
 }
 
 /// The kernel programs behind `sys_exit` that take activities, each by a tail call; also the index in their array.
@@ -355,6 +359,10 @@ pub const SPECIAL: u8 = 0x08;
 /// Instead of an act: only the arguments tell which kind it is (`unlinkat`, `socketcall`). Also a bit of
 /// [`Select::kinds`], set when any of those kinds is.
 pub const SEVERAL: u8 = 0;
+
+/// First argument of the call of prctl(2) by which the daemon makes itself heard: no option of the kernel's, so that the call
+/// does nothing and fails. The second argument comes back in [`ActivityHead::args`] of [`Act::Heartbeat`].
+pub const HEARTBEAT: u64 = 0x6d6f_6e68;
 
 #[cfg(test)]
 mod tests {

@@ -4,5 +4,6 @@ pub mod activity;
 pub mod block_io;
 pub mod exec;
 pub mod process;
+pub mod protect;
 pub mod syscalls;
 pub mod tcp;

@@ -5,5 +5,6 @@ mod block_io;
 mod exec;
 pub(crate) mod pace;
 mod process;
+mod protect;
 mod syscalls;
 mod tcp;

@@ -165,7 +165,11 @@ fn sys_enter_adaptive(ctx: BtfTracePointContext) -> i32 {
 fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     let ended = if knob!(signals) & SIGNAL_SYSCALLS == 0 { uncounted(&ctx) } else { counted(&ctx) };
     if knob!(signals) & SIGNAL_ACTIVITY != 0 && ended.flags & CALL_ACTIVITY != 0 {
-        activity::dispatch(&ctx, ended.call);
+        if ended.own {
+            activity::heartbeat(&ctx, ended.call);
+        } else {
+            activity::dispatch(&ctx, ended.call);
+        }
     }
     0
 }
@@ -175,11 +179,29 @@ fn sys_exit(ctx: BtfTracePointContext) -> i32 {
 struct Ended {
     call: u32,
     flags: u8,
+    /// The daemon itself called: nobody wants to know more of it, but for its heartbeat.
+    own: bool,
 }
 
 impl Ended {
-    const IGNORED: Self = Self { call: 0, flags: 0 };
+    const IGNORED: Self = Self { call: 0, flags: 0, own: false };
+
+    /// Another process's.
+    #[inline(always)]
+    const fn of(call: u32, flags: u8) -> Self {
+        Self { call, flags, own: false }
+    }
+
+    /// The daemon's own, which is not counted.
+    #[inline(always)]
+    fn own(number: u32, compat: bool) -> Self {
+        let call = call_index(u64::from(number), compat);
+        Self { call, flags: call_flags(call), own: true }
+    }
 }
+
+/// In what [`unentered`] returns: [`Ended::own`].
+const OWN: u32 = 1 << 31;
 
 /// Counts the call that ends.
 #[inline(always)]
@@ -202,17 +224,17 @@ fn counted(ctx: &BtfTracePointContext) -> Ended {
                 }
             }
             finish(slot, flags, result);
-            Ended { call, flags }
+            Ended::of(call, flags)
         } else if (*entry).tid != tid || slot == SLOT_OTHER {
             let regs: u64 = ctx.arg(0);
             let both = unentered(regs, result);
-            Ended { call: both >> 8, flags: both as u8 }
+            Ended { call: (both & !OWN) >> 8, flags: both as u8, own: both & OWN != 0 }
         } else if slot != u32::from(SLOT_IGNORED) {
             // No program on sys_enter, or a call that is older than it.
             let number = read::direct::<u32>(ctx.arg(0), offset!(regs_orig_ax));
             returned(slot, number, caller.is_compat(), result)
         } else {
-            Ended::IGNORED
+            Ended::own(read::direct::<u32>(ctx.arg(0), offset!(regs_orig_ax)), caller.is_compat())
         }
     }
 }
@@ -254,15 +276,11 @@ fn uncounted(ctx: &BtfTracePointContext) -> Ended {
         tcp::accepted(owner, result as u32);
     }
     // Here the thread table does not tell the daemon's own calls.
-    if flags & CALL_ACTIVITY != 0 && bpf_get_current_pid_tgid() >> 32 != knob!(self_tgid) {
-        Ended { call, flags }
-    } else {
-        Ended::IGNORED
-    }
+    Ended { call, flags, own: flags & CALL_ACTIVITY != 0 && bpf_get_current_pid_tgid() >> 32 == knob!(self_tgid) }
 }
 
 /// A call of a thread that has no slot yet, or whose entry was pushed out. Returns an [`Ended`]: the flags in the lowest
-/// byte, the call above.
+/// byte, the call above, [`OWN`].
 #[inline(never)]
 fn unentered(regs: u64, result: i64) -> u32 {
     let caller = Caller::new();
@@ -272,7 +290,8 @@ fn unentered(regs: u64, result: i64) -> u32 {
     // SAFETY: a map value, and `tid` is the running thread.
     let slot = unsafe { slots::adopt(entry, tid) };
     if slot == SLOT_IGNORED {
-        return 0;
+        let ended = Ended::own(number, caller.is_compat());
+        return OWN | ended.call << 8 | u32::from(ended.flags);
     }
     let ended = returned(u32::from(slot), number, caller.is_compat(), result);
     ended.call << 8 | u32::from(ended.flags)
@@ -287,7 +306,7 @@ fn returned(slot: u32, number: u32, compat: bool, result: i64) -> Ended {
     if flags & CALL_FORKS == 0 || result != 0 {
         untimed(slot, flags);
         finish(slot, flags, result);
-        Ended { call, flags }
+        Ended::of(call, flags)
     } else {
         Ended::IGNORED
     }

@@ -21,6 +21,7 @@ use crate::{
     http::{Answer, Backend, ProcessQuery, SignalState, SignalStatus, Status, Unavailable},
     metrics::Snapshot,
     observer::{KernelSide, Query},
+    pulse::Pulse,
     signals::SIGNALS,
 };
 
@@ -36,6 +37,7 @@ pub(super) struct Api {
     signals: Vec<SignalStatus>,
     board: Arc<Board>,
     trail: Arc<Trail>,
+    pulse: Arc<Pulse>,
     since: Instant,
 }
 
@@ -48,12 +50,27 @@ impl Api {
         signals: Vec<SignalStatus>,
         board: Arc<Board>,
     ) -> Self {
-        Self { queries, store, heartbeat, reload, signals, board, trail: Arc::default(), since: Instant::now() }
+        Self {
+            queries,
+            store,
+            heartbeat,
+            reload,
+            signals,
+            board,
+            trail: Arc::default(),
+            pulse: Arc::default(),
+            since: Instant::now(),
+        }
     }
 
     /// With this audit trail.
     pub(super) fn with_trail(self, trail: Arc<Trail>) -> Self {
         Self { trail, ..self }
+    }
+
+    /// With this heartbeat.
+    pub(super) fn with_pulse(self, pulse: Arc<Pulse>) -> Self {
+        Self { pulse, ..self }
     }
 }
 
@@ -98,6 +115,7 @@ impl Backend for Api {
             uptime_seconds: self.since.elapsed().as_secs_f64(),
             signals,
             budget,
+            heartbeat: self.pulse.read(),
         }
     }
 
@@ -105,7 +123,10 @@ impl Backend for Api {
         if self.heartbeat.load(Ordering::Relaxed) == 0 {
             return Err("the pipeline is starting".to_owned());
         }
-        if service::alive(&self.heartbeat) { Ok(()) } else { Err("the pipeline hangs".to_owned()) }
+        if !service::alive(&self.heartbeat) {
+            return Err("the pipeline hangs".to_owned());
+        }
+        self.pulse.read().and_then(|pulse| pulse.blind).map_or(Ok(()), Err)
     }
 
     fn audit_head(&self) -> Option<Head> {

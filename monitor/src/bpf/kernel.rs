@@ -1,7 +1,7 @@
 //! What the running kernel has, by its own type information: never by its version, because stable kernels take over
 //! changes of later ones.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use monitor_common::offsets::{FIELDS, Offsets};
 
@@ -53,6 +53,22 @@ impl Kernel {
             return Some(reason.clone());
         }
         self.btf.tracepoint_arguments(hook).is_none().then(|| format!("this kernel has no tracepoint {hook}"))
+    }
+
+    /// The same of a place where the kernel asks its security modules. Where BPF is not among them such a program can be
+    /// attached, but nobody asks it.
+    pub fn lsm_refusal(&self, hook: &str) -> Option<String> {
+        if let Some(reason) = self.disabled(hook) {
+            return Some(reason);
+        }
+        if !self.btf.has_function(&format!("bpf_lsm_{hook}")) {
+            return Some(format!("this kernel asks no BPF program about {hook} (CONFIG_BPF_LSM)"));
+        }
+        // Not mounted: what the kernel does will tell.
+        let active = fs::read_to_string("/sys/kernel/security/lsm").ok()?;
+        let active = active.trim();
+        (!active.split(',').any(|name| name == "bpf"))
+            .then(|| format!("bpf is not among the active security modules ({active}): boot with lsm={active},bpf"))
     }
 
     /// Why a hook, or a program behind one, is not to be used: the configuration says so.

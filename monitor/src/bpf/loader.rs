@@ -13,7 +13,7 @@ use std::{
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{Array, Map, MapData, MapError, ProgramArray, Queue},
-    programs::{BtfTracePoint, ProgramError, tp_btf::BtfTracePointLinkId},
+    programs::{BtfTracePoint, Lsm, ProgramError, tp_btf::BtfTracePointLinkId},
 };
 use monitor_common::{
     knobs::{Knobs, SIGNAL_ACTIVITY, SIGNAL_SYSCALLS, SIGNAL_TCP},
@@ -155,6 +155,30 @@ impl Loaded {
         classes.filter(|_| runs).collect()
     }
 
+    /// How many programs are attached: as many links must be open.
+    pub fn links(&self) -> usize {
+        self.attached.values().filter(|place| matches!(place, Ok(Place::Hook(_) | Place::Lsm))).count()
+    }
+
+    /// Puts the programs behind tail calls back where they belong, wherever somebody has taken them out.
+    pub fn restore_tail_calls(&mut self) {
+        for hook in SIGNALS.iter().flat_map(|signal| signal.hooks) {
+            let Need::TailCall(class, _) = hook.need else { continue };
+            if let Some(Ok(Place::TailCall)) = self.attached.get(hook.program.name)
+                && let Err(error) = enlist(hook.program, class, &mut self.ebpf)
+            {
+                warn!(program = hook.program.name, error = %chain(&error), "cannot be put back");
+            }
+        }
+    }
+
+    /// A signal that was attached does not do its work: it is off from now on, for this reason.
+    pub fn switch_off(&mut self, signal: &str, reason: String) {
+        for report in self.signals.iter_mut().filter(|report| report.signal == signal) {
+            report.state = SignalState::Off(reason.clone());
+        }
+    }
+
     /// How often the kernel left a program out, because on that CPU it was running already: where programs may be
     /// preempted (Linux 7), by the task that took the CPU from it. `None`: the program is not loaded, or the kernel
     /// does not tell (before 5.12).
@@ -190,6 +214,8 @@ impl Loaded {
 
 /// The signal whose programs are behind tail calls.
 const ACTIVITY: &str = "activity";
+/// The signal that forbids.
+pub const PROTECT: &str = "protect";
 
 /// Hooks whose presence decides what the programs on other hooks do.
 const DECIDING: [&str; 3] = ["sock_send_length", "sock_recv_length", "block_io_start"];
@@ -388,6 +414,8 @@ enum Place {
     Hook(BtfTracePointLinkId),
     /// Behind the program of its hook, by a tail call.
     TailCall,
+    /// Where the kernel asks its security modules.
+    Lsm,
 }
 
 fn attach_signal(
@@ -452,7 +480,9 @@ fn impossible(signal: &Signal, kernel: &Kernel, settings: &Settings, before: &[S
     let needed =
         SIGNALS.iter().any(|other| other.needs.contains(&signal.name) && settings.signals.contains(&other.name));
     if !settings.signals.contains(&signal.name) && !needed {
-        return Some(format!("off by signals.{}", signal.name));
+        let key =
+            if signal.name == PROTECT { "protect.enabled".to_owned() } else { format!("signals.{}", signal.name) };
+        return Some(format!("off by {key}"));
     }
     let missing = kernel.missing(signal.fields);
     if !missing.is_empty() {
@@ -471,7 +501,11 @@ fn try_hook(
     attached: &mut Attached,
     attach: impl FnOnce() -> Result<Place, ProgramError>,
 ) -> HookState {
-    if let Some(reason) = kernel.refusal(program.attach.hook()).or_else(|| kernel.disabled(name)) {
+    let refusal = match program.attach {
+        Attach::Lsm { name } => kernel.lsm_refusal(name),
+        _ => kernel.refusal(program.attach.hook()),
+    };
+    if let Some(reason) = refusal.or_else(|| kernel.disabled(name)) {
         return HookState::Failed(reason);
     }
     let result = attached.entry(program.name).or_insert_with(|| {
@@ -496,6 +530,11 @@ fn verifier_log() -> VerifierLogLevel {
 }
 
 fn attach(program: Program, kernel: &Kernel, ebpf: &mut Ebpf) -> Result<Place, ProgramError> {
+    if let Attach::Lsm { name } = program.attach {
+        let loaded: &mut Lsm = ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()?;
+        loaded.load(name, &kernel.aya)?;
+        return loaded.attach().map(|_| Place::Lsm);
+    }
     let Attach::BtfTracepoint { name } = program.attach else { return Err(ProgramError::UnexpectedProgramType) };
     let loaded = tracepoint(ebpf, program)?;
     loaded.load(name, &kernel.aya)?;
@@ -506,12 +545,16 @@ fn attach(program: Program, kernel: &Kernel, ebpf: &mut Ebpf) -> Result<Place, P
 /// array that nobody has open is emptied by the kernel.
 fn put(program: Program, class: Class, kernel: &Kernel, ebpf: &mut Ebpf) -> Result<Place, ProgramError> {
     let Attach::BtfTracepoint { name } = program.attach else { return Err(ProgramError::UnexpectedProgramType) };
-    let loaded = tracepoint(ebpf, program)?;
-    loaded.load(name, &kernel.aya)?;
-    let fd = loaded.fd()?.try_clone()?;
+    tracepoint(ebpf, program)?.load(name, &kernel.aya)?;
+    enlist(program, class, ebpf)?;
+    Ok(Place::TailCall)
+}
+
+fn enlist(program: Program, class: Class, ebpf: &mut Ebpf) -> Result<(), ProgramError> {
+    let fd = tracepoint(ebpf, program)?.fd()?.try_clone()?;
     let map = ebpf.map_mut(maps::ACTIVITY_PROGRAMS).ok_or(ProgramError::UnexpectedProgramType)?;
     ProgramArray::try_from(map)?.set(class as u32, &fd, 0)?;
-    Ok(Place::TailCall)
+    Ok(())
 }
 
 fn tracepoint(ebpf: &mut Ebpf, program: Program) -> Result<&mut BtfTracePoint, ProgramError> {

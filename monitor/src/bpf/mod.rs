@@ -4,6 +4,7 @@ pub mod btf;
 pub mod drain;
 pub mod kernel;
 pub mod loader;
+pub mod owned;
 pub mod table;
 pub mod wall;
 
@@ -38,13 +39,21 @@ pub enum Attach {
         /// The tracepoint.
         name: &'static str,
     },
+    /// Where the kernel asks its security modules.
+    Lsm {
+        /// The question.
+        name: &'static str,
+    },
 }
 
 impl Attach {
     /// The hook's name, as configuration and messages call it.
     pub const fn hook(self) -> &'static str {
         match self {
-            Self::Tracepoint { name, .. } | Self::RawTracepoint { name } | Self::BtfTracepoint { name } => name,
+            Self::Tracepoint { name, .. }
+            | Self::RawTracepoint { name }
+            | Self::BtfTracepoint { name }
+            | Self::Lsm { name } => name,
         }
     }
 }

@@ -214,7 +214,8 @@ fn sizes(limits: &RangeInclusive<u64>) -> String {
 
 /// Names of the kinds of activity that can be chosen.
 fn acts() -> impl Iterator<Item = &'static str> {
-    Act::ALL.iter().filter(|act| **act != Act::Throttle).map(|act| act.name())
+    let own = [Act::Throttle, Act::Heartbeat, Act::Denied];
+    Act::ALL.iter().filter(move |act| !own.contains(act)).map(|act| act.name())
 }
 
 impl Item {

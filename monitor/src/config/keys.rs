@@ -87,6 +87,7 @@ pub const TABLES: &[(&str, &str)] = &[
         "respond",
         "What is done about alerts (docs/RESPONSE.md). Nothing, unless `enabled` is true, `dry_run` is false, and a rule is named.",
     ),
+    ("protect", "What others may not do to the daemon, root included."),
     ("audit", "The audit trail: what the daemon found, was told and did, in a chain of hashes (docs/AUDIT.md)."),
 ];
 
@@ -267,6 +268,9 @@ pub static KEYS: &[Key] = &[
         "Most actions in a minute; what is more is refused and told."),
     key!(respond.allow: Names(Item::Glob), Live, r#"["/usr/sbin/sshd", "/opt/db/bin/*"]"#,
         "Paths of programs to which nothing is ever done: globs."),
+
+    key!(protect.enabled: Switch, Restart, "true",
+        "Whether the kernel forbids others to end, stop or trace the daemon and to open its kernel maps and programs. SIGTERM, SIGINT and SIGHUP are let through, and from the first process (systemd) every signal. Needs a kernel with bpf among its security modules (lsm= on its command line; /sys/kernel/security/lsm tells); on others the daemon says so and runs without."),
 
     key!(audit.enabled: Switch, Restart, "false",
         "Whether an audit trail is kept."),

@@ -44,6 +44,8 @@ pub struct Config {
     pub audit: Audit,
     /// What is done about alerts.
     pub respond: Respond,
+    /// What others may not do to the daemon.
+    pub protect: Protect,
 }
 
 /// `[log]`: the daemon's own log, written to stderr.
@@ -425,6 +427,13 @@ impl Default for Respond {
             allow: allow.map(str::to_owned).to_vec(),
         }
     }
+}
+
+/// `[protect]`: what others may not do to the daemon.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Protect {
+    /// They may not end, stop or trace it, nor open its kernel objects, where the kernel asks BPF programs.
+    pub enabled: bool,
 }
 
 /// A value that is one word of a few.

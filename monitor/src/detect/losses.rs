@@ -24,7 +24,8 @@ pub const fn blinds(loss: Loss) -> bool {
         | Loss::ActivityRing
         | Loss::ActivityBulkRing
         | Loss::ActivityThrottled
-        | Loss::ActivityProgram => true,
+        | Loss::ActivityProgram
+        | Loss::ProtectRing => true,
         Loss::Slots
         | Loss::ThreadCollision
         | Loss::SyscallErrors

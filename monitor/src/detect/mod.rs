@@ -19,7 +19,7 @@ pub use event::{Event, What, World};
 pub use glob::{BadGlob, Glob};
 pub use losses::{LossCount, LossWatch, blinds};
 pub use recorder::Recorder;
-pub use report::{EVENT_LOSS, alert, alert_of_losses, severity};
+pub use report::{AGENT_BLIND, EVENT_LOSS, alert, alert_of_itself, alert_of_losses, severity};
 
 use crate::metrics::Metric;
 

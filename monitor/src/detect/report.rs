@@ -11,6 +11,8 @@ use crate::events::{Alert, BootClock, Lost, Recent, RuleSource, Seen, Severity, 
 
 /// The rule that tells of losses: it has no event to judge, its text and its urgency count.
 pub const EVENT_LOSS: &str = "event_loss";
+/// The rule that tells that the daemon does not hear its kernel programs: likewise.
+pub const AGENT_BLIND: &str = "agent_blind";
 
 /// What a rule's priority is among our severities.
 pub const fn severity(priority: Priority) -> Severity {
@@ -112,15 +114,22 @@ pub fn alert_of_losses(
     let json =
         |count: &LossCount| serde_json::json!({ "signal": count.signal, "cause": count.cause, "count": count.total });
     Alert {
+        output: Some(format!("Events lost | {losses}")),
+        evidence: vec![("lost".into(), grown.iter().map(json).collect())],
+        lost,
+        ..alert_of_itself(rule, process, now_ns, clock)
+    }
+}
+
+/// What an event about the daemon itself, `process`, has of its rule.
+pub fn alert_of_itself(rule: &super::lang::ast::Rule, process: Subject, now_ns: u64, clock: BootClock) -> Alert {
+    Alert {
         kernel_ns: now_ns,
         title: rule.more.title.clone().unwrap_or_else(|| rule.name.clone()).into(),
-        output: Some(format!("Events lost | {losses}")),
         priority: Some(rule.priority.to_string().into()),
         attack: rule.more.attack.iter().map(|id| id.clone().into()).collect(),
         tags: rule.tags.clone(),
         rule_source: Some(RuleSource { file: rule.place.file.display().to_string(), version: None }),
-        evidence: vec![("lost".into(), grown.iter().map(json).collect())],
-        lost,
         ..Alert::new(clock.time(now_ns), rule.name.clone(), severity(rule.priority), process)
     }
 }

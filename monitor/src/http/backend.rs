@@ -5,7 +5,7 @@ use std::pin::Pin;
 use serde::Serialize;
 
 use super::query::ProcessQuery;
-use crate::{audit::Head, budget::BudgetStatus, events::Store, metrics::Snapshot};
+use crate::{audit::Head, budget::BudgetStatus, events::Store, metrics::Snapshot, pulse::PulseStatus};
 
 /// A future whose type is not named, for a trait that can be used as an object.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -47,6 +47,9 @@ pub struct Status {
     /// How `budget.cpu` is kept; absent without a budget, and until the first measurement.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<BudgetStatus>,
+    /// Whether the kernel programs are heard; absent where activities are off, and until the first beat.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<PulseStatus>,
 }
 
 /// What became of one signal.

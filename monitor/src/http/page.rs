@@ -117,6 +117,7 @@ mod tests {
             uptime_seconds: 93_784.0,
             signals: vec![SignalStatus { name: hostile.into(), state: SignalState::Off, reason: Some(hostile.into()) }],
             budget: None,
+            heartbeat: None,
         };
         let page = render(&status, &Err(hostile.into()));
         assert!(!page.contains("<script") && !page.contains("\"1\""), "{page}");
@@ -133,6 +134,7 @@ mod tests {
             uptime_seconds: 0.0,
             signals: Vec::new(),
             budget: Some(BudgetStatus { cpu: 0.01, used: 0.0123, shed }),
+            heartbeat: None,
         };
         let page = render(&status, &Ok(()));
         assert!(page.contains("Costs 1.23 % of a CPU; may cost 1 %."), "{page}");

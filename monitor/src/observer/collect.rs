@@ -2,14 +2,16 @@
 
 use monitor_common::{loss::Loss, record::Ring};
 
-use super::{KernelSide, Observer, memory, per_process};
+use super::{KernelSide, Observer, heart, memory, per_process};
 use crate::{
     audit,
     bpf::loader::{HookState, SignalReport, SignalState},
-    budget, detect, events, health, http,
+    budget, detect,
+    events::{self, BootClock},
+    health, http,
     metrics::{Families, Kind, Metric, Snapshot},
     processes, respond,
-    signals::{SIGNALS, activity, block_io, host, syscalls, tcp},
+    signals::{SIGNALS, activity, block_io, host, protect, syscalls, tcp},
 };
 
 static LOST: Metric = Metric {
@@ -89,6 +91,7 @@ pub fn metrics() -> Vec<(&'static str, Vec<&'static Metric>)> {
         ("Audit trail", audit::METRICS.to_vec()),
         ("Responses", respond::METRICS.to_vec()),
         ("The daemon itself", [METRICS, health::METRICS, budget::METRICS, http::METRICS].concat()),
+        ("Self-protection", [heart::METRICS, protect::METRICS].concat()),
     ]
 }
 
@@ -109,6 +112,12 @@ impl Observer {
             }
             if let Some(activity) = &kernel.activity {
                 activity.collect(&mut families);
+            }
+            if let Some(protect) = &kernel.protect {
+                protect.collect(&mut families);
+            }
+            if kernel.beats() {
+                self.heart.collect(BootClock::read(), &mut families);
             }
             of_kernel(kernel, &mut families);
         } else {

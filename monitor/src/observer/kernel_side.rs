@@ -33,6 +33,7 @@ use crate::{
         SIGNALS,
         activity::{Activities, Selection, WatchedPaths},
         block_io::BlockIo,
+        protect::Protect,
         syscalls::Syscalls,
         tcp::Tcp,
     },
@@ -66,6 +67,8 @@ pub struct KernelSide {
     pub block_io: Option<BlockIo>,
     /// Activities.
     pub activity: Option<Activities>,
+    /// What keeps others off.
+    pub protect: Option<Protect>,
     /// The order of what comes out of the rings.
     pub order: Order,
     security: Drain,
@@ -128,6 +131,8 @@ impl KernelSide {
         let (security, telemetry) = (ring(&mut loaded, Ring::Security)?, ring(&mut loaded, Ring::Telemetry)?);
         let bulk = ring(&mut loaded, Ring::Bulk)?;
         let lost = loaded.take(maps::LOST)?;
+        // Last: it has to know all that was made.
+        let protect = if loaded.runs("protect") { Protect::new(&mut loaded)? } else { None };
         Ok(Self {
             loaded,
             slots,
@@ -135,6 +140,7 @@ impl KernelSide {
             tcp,
             block_io,
             activity,
+            protect,
             order: Order::default(),
             security,
             telemetry,
@@ -164,6 +170,23 @@ impl KernelSide {
             && let Err(error) = activity.selector.refresh()
         {
             warn!(%error, "what is watched cannot be changed");
+        }
+    }
+
+    /// Does what the daemon does itself come back through the security ring?
+    pub fn beats(&self) -> bool {
+        self.activity.as_ref().is_some_and(|activity| activity.selector.beats())
+    }
+
+    /// Was what leaves the kernel changed by somebody else? Then it is put right.
+    pub fn selection_changed(&mut self) -> bool {
+        let Some(activity) = &mut self.activity else { return false };
+        match activity.selector.restore() {
+            Ok(changed) => changed,
+            Err(error) => {
+                warn!(%error, "what is selected in the kernel cannot be looked at");
+                true
+            }
         }
     }
 
@@ -300,6 +323,7 @@ fn settings(config: &Config) -> Settings {
         "block_io" => config.signals.block_io,
         "process" => config.signals.process,
         "host" => config.signals.host,
+        "protect" => config.protect.enabled,
         // What rules need is not switched off as a signal: rules are.
         _ => true,
     };

@@ -4,6 +4,7 @@
 mod budget;
 mod collect;
 mod happened;
+mod heart;
 mod kernel_side;
 mod memory;
 mod order;
@@ -38,6 +39,7 @@ use crate::{
     http::ProcessQuery,
     metrics::Snapshot,
     processes::{GroupOptions, GroupRule, Groups, Options, PerProcess, ProcessTable},
+    pulse::Pulse,
     respond::Responder,
     signals::{activity::Selection, host::Host},
     sys,
@@ -103,6 +105,9 @@ pub struct Observer {
     due: Due,
     /// Nanoseconds since boot at the last round: the watchdog looks at it.
     heartbeat: Arc<AtomicU64>,
+    /// Whether the kernel programs are heard.
+    heart: heart::Heart,
+    pulse: Arc<Pulse>,
 }
 
 /// Where others see what the pipeline does.
@@ -117,6 +122,8 @@ pub struct Outlets {
     pub board: Arc<Board>,
     /// Nanoseconds since boot at the last round.
     pub heartbeat: Arc<AtomicU64>,
+    /// Whether the kernel programs are heard.
+    pub pulse: Arc<Pulse>,
 }
 
 /// When each duty comes next.
@@ -128,6 +135,7 @@ struct Due {
     rebalance: Instant,
     rescan: Instant,
     rewatch: Instant,
+    heart: Instant,
     keep: Instant,
     host: Instant,
 }
@@ -142,7 +150,7 @@ impl Observer {
         health: Health,
         outlets: Outlets,
     ) -> Self {
-        let Outlets { store, sink, trail, board, heartbeat } = outlets;
+        let Outlets { store, sink, trail, board, heartbeat, pulse } = outlets;
         let mut table = ProcessTable::new(table_options(&config), Groups::new(group_options(&config)));
         table.set_per_process(per_process_options(&config));
         match table.seed() {
@@ -158,6 +166,7 @@ impl Observer {
             rebalance: now + EXPIRE,
             rescan: now + RESCAN,
             rewatch: now + REWATCH,
+            heart: now,
             keep: now + KEEP,
             host: now,
         };
@@ -192,6 +201,8 @@ impl Observer {
             board,
             due,
             heartbeat,
+            heart: heart::Heart::default(),
+            pulse,
         }
     }
 
@@ -234,6 +245,9 @@ impl Observer {
         let Some(kernel) = &mut self.kernel else { return 0 };
         let Batch { taken, happened } = kernel.drain(Pace::BATCH, None);
         for record in happened {
+            if self.hears(&record) {
+                continue;
+            }
             // The table is as it was at that moment: rules are asked before anything later changes it.
             record.apply(&mut self.table);
             self.publish(record);
@@ -267,6 +281,9 @@ impl Observer {
             self.table.expire(since_boot());
             self.advance();
             self.report_losses();
+        }
+        if due(&mut self.due.heart, heart::PERIOD) {
+            self.keep_heart();
         }
         if due(&mut self.due.keep, KEEP) {
             self.memory.keep(&mut self.judge.engine);

@@ -218,7 +218,7 @@ impl Observer {
     }
 
     /// Records lost since the start.
-    fn lost(&self) -> Lost {
+    pub(super) fn lost(&self) -> Lost {
         lost(self.kernel.as_ref())
     }
 

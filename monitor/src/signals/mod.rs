@@ -6,6 +6,7 @@ pub mod block_io;
 pub mod exec;
 pub mod host;
 pub mod keyed;
+pub mod protect;
 pub mod syscalls;
 pub mod tcp;
 
@@ -256,6 +257,25 @@ pub static SIGNALS: &[Signal] = &[
             "mount_mountpoint",
         ],
         needs: &["process"],
+    },
+    Signal {
+        name: "protect",
+        summary: "Keeps others from stopping, entering or blinding the daemon, where the kernel asks BPF programs (LSM).",
+        hooks: &[
+            required(programs::PROTECT_SIGNAL),
+            optional(programs::PROTECT_PTRACE, "tracing of the daemon is not forbidden"),
+            optional(programs::PROTECT_MAP, "others may open the daemon's kernel maps"),
+            optional(programs::PROTECT_PROGRAM, "others may open the daemon's kernel programs"),
+        ],
+        fields: &[
+            "task_tgid",
+            "task_group_leader",
+            "task_start_boottime",
+            "bpf_map_id",
+            "bpf_prog_aux",
+            "bpf_prog_aux_id",
+        ],
+        needs: &[],
     },
     Signal {
         name: "host",

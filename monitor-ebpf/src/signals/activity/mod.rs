@@ -27,12 +27,13 @@ use aya_ebpf::{
 };
 use monitor_common::{
     loss::Loss,
-    signals::activity::{Class, Select},
+    signals::activity::{Act, Class, Select},
 };
 
 use crate::{emit::lost, settings::activity_entry};
 
 pub(super) use file_open::written;
+pub(super) use record::fill;
 
 /// What leaves the kernel. The daemon changes it while the programs run.
 #[map]
@@ -54,4 +55,16 @@ pub(super) fn dispatch(ctx: &BtfTracePointContext, call: u32) {
     // SAFETY: nothing here needs to be dropped.
     unsafe { ACTIVITY_PROGRAMS.tail_call(ctx, u32::from(entry.class)) };
     lost(Loss::ActivityProgram);
+}
+
+/// The daemon's own calls go no further, but for the one by which it makes itself heard: that takes the way of all others.
+#[inline(always)]
+pub(super) fn heartbeat(ctx: &BtfTracePointContext, call: u32) {
+    let entry = activity_entry(call);
+    let Some(select) = ACTIVITY_SELECT.get(0) else { return };
+    if entry.act == Act::Prctl as u8 && select.kinds & Act::Heartbeat.bit() != 0 {
+        // SAFETY: nothing here needs to be dropped.
+        unsafe { ACTIVITY_PROGRAMS.tail_call(ctx, u32::from(entry.class)) };
+        lost(Loss::ActivityProgram);
+    }
 }

@@ -4,7 +4,7 @@
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use monitor_common::{
     record::Ring,
-    signals::activity::{Act, Class, Part},
+    signals::activity::{Act, Class, HEARTBEAT, Part},
 };
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     kernel::{file, pid, read::Object, socket, task},
-    settings::offset,
+    settings::{knob, offset},
 };
 
 const EPERM: i64 = 1;
@@ -112,6 +112,14 @@ const PR_SET_PTRACER: u64 = 0x5961_6d61;
 /// A name is told only of a process, not of its other threads: those have one each, for whoever debugs them.
 #[inline(always)]
 fn prctl(task: Object, call: &Call) {
+    if u64::from(task::tgid(task)) == knob!(self_tgid) {
+        if call.args[0] == HEARTBEAT
+            && let Some(record) = Record::begin(task, call, Act::Heartbeat)
+        {
+            record.finish(Ring::Security);
+        }
+        return;
+    }
     match call.args[0] {
         PR_SET_NAME if task::tid(task) == task::tgid(task) => {}
         PR_SET_DUMPABLE | PR_SET_MM | PR_SET_PTRACER => {}

@@ -149,6 +149,30 @@ impl Note {
     }
 }
 
+/// Fills in who it was; all else becomes zero.
+///
+/// # Safety
+/// A record in the making.
+#[inline(always)]
+pub(in crate::signals) unsafe fn fill(head: *mut ActivityHead, task: Object, act: u8) {
+    // SAFETY: the caller vouches for the pointer.
+    unsafe {
+        ptr::write_bytes(head.cast::<u64>(), 0, size_of::<ActivityHead>() / 8);
+        (*head).process = task::process(task);
+        (*head).act = u16::from(act);
+        (*head).tid = task::tid(task);
+        (*head).cgroup_id = bpf_get_current_cgroup_id();
+        let cred = task.pointer(offset!(task_cred));
+        (*head).uid = cred.field(offset!(cred_uid));
+        (*head).euid = cred.field(offset!(cred_euid));
+        (*head).suid = cred.field(offset!(cred_suid));
+        (*head).gid = cred.field(offset!(cred_gid));
+        (*head).egid = cred.field(offset!(cred_egid));
+        (*head).cap_effective = cred.field(offset!(cred_cap_effective));
+        (*head).comm = task::comm(task);
+    }
+}
+
 /// A record in the making. Its parts have to be written in the order of [`Part`]; each may be left out.
 #[derive(Clone, Copy)]
 pub(super) struct Record {
@@ -174,25 +198,13 @@ impl Record {
         let scratch = ACTIVITY_SCRATCH.get_ptr_mut(memory as u32)?;
         // SAFETY: a map value, which is this program's alone.
         unsafe {
-            ptr::write_bytes((&raw mut (*scratch).head).cast::<u64>(), 0, size_of::<ActivityHead>() / 8);
             (*scratch).cut = [0; PARTS];
+            fill(&raw mut (*scratch).head, task, act);
             let head = &raw mut (*scratch).head;
-            (*head).process = task::process(task);
-            (*head).act = u16::from(act);
             (*head).via = call.via as u16;
-            (*head).tid = task::tid(task);
             (*head).call = call.number;
             (*head).result = call.result;
             (*head).args = call.args;
-            (*head).cgroup_id = bpf_get_current_cgroup_id();
-            let cred = task.pointer(offset!(task_cred));
-            (*head).uid = cred.field(offset!(cred_uid));
-            (*head).euid = cred.field(offset!(cred_euid));
-            (*head).suid = cred.field(offset!(cred_suid));
-            (*head).gid = cred.field(offset!(cred_gid));
-            (*head).egid = cred.field(offset!(cred_egid));
-            (*head).cap_effective = cred.field(offset!(cred_cap_effective));
-            (*head).comm = task::comm(task);
         }
         Some(Self { scratch })
     }

@@ -39,7 +39,7 @@ const NAMES: &str = "res fd oldfd newfd dirfd olddirfd newdirfd linkdirfd filena
     loginuid path pathname name oldpath newpath linkpath target source dev dir type special flags mode request \
     addr data domain proto tuple backlog sig signum status ret core option arg2 arg2_str arg2_int cmd how prot \
     length offset uid gid euid egid suid sgid ruid rgid cap_effective nstype image new_root put_old initrd_fd \
-    kernel_fd entries uargs attribute times_set ino size";
+    kernel_fd entries uargs attribute times_set ino size what id";
 
 /// All names, in that order.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {

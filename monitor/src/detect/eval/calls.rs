@@ -126,6 +126,8 @@ const CALLS: &[(Act, &[&str])] = &[
     (Act::Userfaultfd, &["userfaultfd"]),
     (Act::IoUring, &["io_uring_setup", "io_uring_enter", "io_uring_register"]),
     (Act::Throttle, &["throttle", "event_loss"]),
+    (Act::Heartbeat, &["heartbeat", "agent_blind"]),
+    (Act::Denied, &["denied"]),
 ];
 
 /// The kinds of activity that a call with this name may be told as, as bits.

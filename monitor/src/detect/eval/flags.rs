@@ -201,6 +201,9 @@ pub(super) const FAMILY: Names = &[
     (45, "AF_MCTP"),
 ];
 
+/// What others are kept from doing to the daemon, by [`Denial`](monitor_common::signals::protect::Denial).
+pub(super) const DENIED: Names = &[(0, "signal"), (1, "ptrace"), (2, "map"), (3, "program")];
+
 /// ptrace(2).
 pub(super) const PTRACE: Names = &[
     (0, "PTRACE_TRACEME"),

@@ -103,6 +103,7 @@ impl Backend for Fake {
                 signal("tcp", SignalState::Off, Some("no <hook>")),
             ],
             budget: None,
+            heartbeat: None,
         }
     }
 

@@ -116,7 +116,11 @@ pub fn decode(record: &[u8]) -> Result<Activity, DecodeError> {
         target: Some(head.target).filter(|target| target.tgid != 0),
         act,
         via,
-        call: if act == Act::Throttle { "" } else { call_name(head.call, via) },
+        call: match act {
+            // No calls: what the kernel programs tell of themselves.
+            Act::Throttle | Act::Heartbeat | Act::Denied => act.name(),
+            _ => call_name(head.call, via),
+        },
         result: head.result,
         args: head.args,
         actor: Actor {

@@ -249,6 +249,8 @@ pub struct Selector {
     /// Kinds whose programs run.
     possible: u64,
     selection: Selection,
+    /// What was put into the kernel's map.
+    applied: Option<[u8; size_of::<Select>()]>,
     bulk_rate: u32,
     paths: WatchedPaths,
     refused: usize,
@@ -269,6 +271,7 @@ impl Selector {
             directories: Watch::new(loaded, maps::WATCHED_DIRECTORIES, limits::WATCHED_DIRECTORIES, "directories")?,
             possible: possible.fold(0, |bits, act| bits | act.bit()),
             selection: Selection::default(),
+            applied: None,
             bulk_rate: limits::BULK_RATE,
             paths: WatchedPaths::default(),
             refused: 0,
@@ -301,7 +304,7 @@ impl Selector {
         let several = |bits: u64| if bits == 0 { 0 } else { bits | 1 << SEVERAL };
         let cost = SECOND_NS.checked_div(u64::from(self.bulk_rate)).unwrap_or(0);
         let select = Select {
-            kinds: several(kinds),
+            kinds: several(kinds) | Act::Heartbeat.bit() & self.possible,
             failed: several(selection.failed & kinds),
             everywhere: selection.everywhere,
             open_read: selection.open_read as u32,
@@ -318,7 +321,31 @@ impl Selector {
         };
         let mut bytes = [0; size_of::<Select>()];
         bytes.copy_from_slice(select.as_bytes());
-        self.select.set(0, bytes, 0).map_err(|source| BpfError::Map { name: maps::ACTIVITY_SELECT, source })
+        self.select.set(0, bytes, 0).map_err(Self::failed)?;
+        self.applied = Some(bytes);
+        Ok(())
+    }
+
+    fn failed(source: aya::maps::MapError) -> BpfError {
+        BpfError::Map { name: maps::ACTIVITY_SELECT, source }
+    }
+
+    /// Does the program run that the daemon's own calls go through?
+    pub const fn beats(&self) -> bool {
+        self.possible & Act::Heartbeat.bit() != 0
+    }
+
+    /// Puts back what is selected, if somebody else has changed it. Returns whether that was so.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn restore(&mut self) -> Result<bool, BpfError> {
+        let Some(applied) = self.applied else { return Ok(false) };
+        if self.select.get(&0, 0).map_err(Self::failed)? == applied {
+            return Ok(false);
+        }
+        self.select.set(0, applied, 0).map_err(Self::failed)?;
+        Ok(true)
     }
 
     /// Which watched paths files are.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use monitor_common::record::ProcessKey;
 use monitor_common::signals::activity::{Act, FMODE_CREATED, FileObject, SocketObject, Via};
 use monitor_common::signals::exec::{FdKind, Stdio};
+use monitor_common::signals::protect::Denial;
 
 use super::*;
 use crate::detect::eval::tests::{Host, activity, exec, name, open, socket};
@@ -414,6 +415,19 @@ fn other_processes_and_the_observer_itself() {
     book.finds(&kill(9, libc::SIGKILL), "agent_tamper");
     book.misses(&kill(9, 0), "agent_tamper");
     book.misses(&kill(9, libc::SIGHUP), "agent_tamper");
+    // What the kernel programs tell of themselves has their name for it, and is no call.
+    let denied = |what: u64, detail: u64| {
+        change(Act::Denied, "denied", |activity| {
+            (activity.result, activity.args[0], activity.args[1]) = (-1, what, detail);
+        })
+    };
+    let killed = denied(Denial::Signal as u64, 9);
+    book.finds(&killed, "agent_tamper_denied");
+    book.misses(&killed, "agent_tamper");
+    book.finds(&denied(Denial::Map as u64, 41), "agent_tamper_denied");
+    let throttled = change(Act::Throttle, "throttle", |_| {});
+    book.misses(&throttled, "agent_tamper_denied");
+    book.finds(&throttled, "event_loss_throttled");
     book.finds(&kill(60, 63), "unusual_signal");
     book.misses(&kill(60, libc::SIGTERM), "unusual_signal");
     book.finds(&read("/proc/60/environ"), "proc_environ_read");

@@ -15,7 +15,7 @@ pub(super) fn argument<'a>(activity: &'a Activity, name: &str) -> Arg<'a> {
     match (name, activity.act) {
         ("res", _) => Arg::Result(activity.result),
         ("fd", _) => made.map_or(Arg::None, Arg::Number),
-        ("pid" | "tid", Act::Ptrace | Act::Signal | Act::ProcessVm) => {
+        ("pid" | "tid", Act::Ptrace | Act::Signal | Act::ProcessVm | Act::Denied) => {
             activity.target.map_or(Arg::None, |target| Arg::Number(target.tgid.into()))
         }
         ("ino", _) => activity.file.map_or(Arg::None, |file| Arg::Number(file.inode.try_into().unwrap_or(i64::MAX))),
@@ -124,7 +124,13 @@ pub(super) fn argument<'a>(activity: &'a Activity, name: &str) -> Arg<'a> {
                 ("io_uring_setup", "entries") => Arg::Number(at(0) as i64),
                 _ => Arg::None,
             },
-            Act::ProcessVm | Act::Throttle => Arg::None,
+            Act::Denied => match (name, at(0)) {
+                ("what", _) => Arg::Named(flags::DENIED, at(0)),
+                ("sig", 0) => Arg::Signal(at(1)),
+                ("id", 2 | 3) => Arg::Number(at(1) as i64),
+                _ => Arg::None,
+            },
+            Act::ProcessVm | Act::Throttle | Act::Heartbeat => Arg::None,
         },
     }
 }

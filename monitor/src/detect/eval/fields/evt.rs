@@ -211,7 +211,7 @@ fn category(facts: &Facts<'_>) -> &'static str {
         Act::SetIds | Act::Capset => "user",
         Act::Signal => "signal",
         Act::Ptrace | Act::ProcessVm | Act::Prctl | Act::Setns | Act::Unshare | Act::Chroot => "process",
-        Act::Module | Act::Bpf | Act::Kexec | Act::IoUring | Act::Throttle => "system",
+        Act::Module | Act::Bpf | Act::Kexec | Act::IoUring | Act::Throttle | Act::Heartbeat | Act::Denied => "system",
     }
 }
 

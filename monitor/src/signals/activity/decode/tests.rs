@@ -138,3 +138,11 @@ fn no_bytes_make_it_panic() {
     }
     assert!(decoded > 100, "{decoded} of them were activities");
 }
+
+#[test]
+fn what_the_programs_tell_of_themselves_has_a_name_that_rules_can_ask_for() {
+    for (act, name) in [(Act::Throttle, "throttle"), (Act::Heartbeat, "heartbeat"), (Act::Denied, "denied")] {
+        // Call number 0 is that of a real one.
+        assert_eq!(decode(&record(head(act), [b""; PARTS])).unwrap().call, name);
+    }
+}
