@@ -1,19 +1,18 @@
 //! Loads the kernel object for the running kernel and attaches what it can: a hook that is missing costs its signal
 //! something, never the others.
 
+mod attach;
 mod switch;
 
 use std::{
     collections::HashMap,
     fs,
     os::fd::{AsFd as _, AsRawFd as _},
-    time::Instant,
 };
 
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
-    maps::{Array, Map, MapData, MapError, ProgramArray, Queue},
-    programs::{BtfTracePoint, Lsm, ProgramError, tp_btf::BtfTracePointLinkId},
+    maps::{Array, Map, MapData, MapError, Queue},
 };
 use monitor_common::{
     knobs::{Knobs, SIGNAL_ACTIVITY, SIGNAL_SYSCALLS, SIGNAL_TCP},
@@ -25,8 +24,10 @@ use serde::Serialize;
 use tracing::{debug, warn};
 use zerocopy::IntoBytes as _;
 
-use super::{Attach, BpfError, OBJECT, Program, kernel::Kernel, maps, programs};
-use crate::signals::{Need, SIGNALS, Signal, Timing, activity::table::activity_table, syscalls::table::call_table};
+use attach::{Attached, Place, attach_signal, enlist};
+
+use super::{BpfError, OBJECT, kernel::Kernel, maps, programs};
+use crate::signals::{Need, SIGNALS, Timing, activity::table::activity_table, syscalls::table::call_table};
 
 /// What the kernel programs are loaded with.
 #[derive(Clone, Debug)]
@@ -404,171 +405,10 @@ fn hand_out_slots(ebpf: &mut Ebpf, slots: u32) -> Result<(), BpfError> {
     Ok(())
 }
 
-/// Programs that have been tried, with the reason of a failure.
-type Attached = HashMap<&'static str, Result<Place, String>>;
-
-/// Where a program runs.
-#[derive(Debug)]
-enum Place {
-    /// On its hook.
-    Hook(BtfTracePointLinkId),
-    /// Behind the program of its hook, by a tail call.
-    TailCall,
-    /// Where the kernel asks its security modules.
-    Lsm,
-}
-
-fn attach_signal(
-    signal: &'static Signal,
-    kernel: &Kernel,
-    settings: &Settings,
-    ebpf: &mut Ebpf,
-    attached: &mut Attached,
-    before: &[SignalReport],
-) -> SignalReport {
-    let mut report =
-        SignalReport { signal: signal.name, summary: signal.summary, state: SignalState::Full, hooks: Vec::new() };
-    if let Some(reason) = impossible(signal, kernel, settings, before) {
-        report.state = SignalState::Off(reason);
-        return report;
-    }
-    let mut lost: Vec<&'static str> = Vec::new();
-    for hook in signal.hooks {
-        // Several tail calls are behind one hook.
-        let name = match hook.need {
-            Need::TailCall(..) => hook.program.name,
-            _ => hook.program.attach.hook(),
-        };
-        let state = match hook.need {
-            Need::For(timing) if timing != settings.timing => {
-                if settings.may_shed && timing > settings.timing {
-                    switch::prepare(hook.program, kernel, ebpf);
-                }
-                continue;
-            }
-            Need::InPlaceOf(better, _) if kernel.has_hook(better) => HookState::Unused(format!("{better} is better")),
-            Need::TailCall(class, _) => {
-                try_hook(hook.program, name, kernel, attached, || put(hook.program, class, kernel, ebpf))
-            }
-            _ => try_hook(hook.program, name, kernel, attached, || attach(hook.program, kernel, ebpf)),
-        };
-        let failed = matches!(state, HookState::Failed(_));
-        let missed = match hook.need {
-            Need::Optional(what) | Need::TailCall(_, what) | Need::InPlaceOf(_, what) => Some(what).filter(|_| failed),
-            _ => None,
-        };
-        if let (Need::Required | Need::For(_), HookState::Failed(reason)) = (hook.need, &state) {
-            report.state = SignalState::Off(format!("{name}: {reason}"));
-        }
-        if let Some(what) = missed.filter(|what| !lost.contains(what)) {
-            lost.push(what);
-        }
-        report.hooks.push(HookReport { hook: name, program: hook.program.name, state, lost: missed });
-        if matches!(report.state, SignalState::Off(_)) {
-            return report;
-        }
-    }
-    if !lost.is_empty() {
-        report.state = SignalState::Degraded(lost.join("; "));
-    }
-    report
-}
-
-/// Why a signal need not even be tried.
-fn impossible(signal: &Signal, kernel: &Kernel, settings: &Settings, before: &[SignalReport]) -> Option<String> {
-    // What others stand on runs even when its own metrics are not wanted.
-    let needed =
-        SIGNALS.iter().any(|other| other.needs.contains(&signal.name) && settings.signals.contains(&other.name));
-    if !settings.signals.contains(&signal.name) && !needed {
-        let key =
-            if signal.name == PROTECT { "protect.enabled".to_owned() } else { format!("signals.{}", signal.name) };
-        return Some(format!("off by {key}"));
-    }
-    let missing = kernel.missing(signal.fields);
-    if !missing.is_empty() {
-        return Some(format!("this kernel has no {}", missing.join(", ")));
-    }
-    before.iter().filter(|other| signal.needs.contains(&other.signal)).find_map(|other| match &other.state {
-        SignalState::Off(reason) => Some(format!("it stands on {}, which is off: {reason}", other.signal)),
-        _ => None,
-    })
-}
-
-fn try_hook(
-    program: Program,
-    name: &str,
-    kernel: &Kernel,
-    attached: &mut Attached,
-    attach: impl FnOnce() -> Result<Place, ProgramError>,
-) -> HookState {
-    let refusal = match program.attach {
-        Attach::Lsm { name } => kernel.lsm_refusal(name),
-        _ => kernel.refusal(program.attach.hook()),
-    };
-    if let Some(reason) = refusal.or_else(|| kernel.disabled(name)) {
-        return HookState::Failed(reason);
-    }
-    let result = attached.entry(program.name).or_insert_with(|| {
-        let begin = Instant::now();
-        let result = attach().map_err(|error| {
-            debug!(program = program.name, error = %chain(&error), "the kernel refused a program");
-            short(&error)
-        });
-        debug!(program = program.name, ms = begin.elapsed().as_millis(), "the kernel checked a program");
-        result
-    });
-    match result {
-        Ok(_) => HookState::Attached,
-        Err(reason) => HookState::Failed(reason.clone()),
-    }
-}
-
 /// How much the kernel is to say about a program that it refuses. With each instruction in it the log has megabytes, for
 /// which the kernel checks the program again and again, seconds each time: that is for those who debug.
 fn verifier_log() -> VerifierLogLevel {
     if tracing::enabled!(tracing::Level::TRACE) { VerifierLogLevel::default() } else { VerifierLogLevel::STATS }
-}
-
-fn attach(program: Program, kernel: &Kernel, ebpf: &mut Ebpf) -> Result<Place, ProgramError> {
-    if let Attach::Lsm { name } = program.attach {
-        let loaded: &mut Lsm = ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()?;
-        loaded.load(name, &kernel.aya)?;
-        return loaded.attach().map(|_| Place::Lsm);
-    }
-    let Attach::BtfTracepoint { name } = program.attach else { return Err(ProgramError::UnexpectedProgramType) };
-    let loaded = tracepoint(ebpf, program)?;
-    loaded.load(name, &kernel.aya)?;
-    loaded.attach().map(Place::Hook)
-}
-
-/// Puts a program where `sys_exit` goes on for calls of `class`. The array belongs to the object, which keeps it open: an
-/// array that nobody has open is emptied by the kernel.
-fn put(program: Program, class: Class, kernel: &Kernel, ebpf: &mut Ebpf) -> Result<Place, ProgramError> {
-    let Attach::BtfTracepoint { name } = program.attach else { return Err(ProgramError::UnexpectedProgramType) };
-    tracepoint(ebpf, program)?.load(name, &kernel.aya)?;
-    enlist(program, class, ebpf)?;
-    Ok(Place::TailCall)
-}
-
-fn enlist(program: Program, class: Class, ebpf: &mut Ebpf) -> Result<(), ProgramError> {
-    let fd = tracepoint(ebpf, program)?.fd()?.try_clone()?;
-    let map = ebpf.map_mut(maps::ACTIVITY_PROGRAMS).ok_or(ProgramError::UnexpectedProgramType)?;
-    ProgramArray::try_from(map)?.set(class as u32, &fd, 0)?;
-    Ok(())
-}
-
-fn tracepoint(ebpf: &mut Ebpf, program: Program) -> Result<&mut BtfTracePoint, ProgramError> {
-    ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
-}
-
-/// The lines of a verifier's log that tell why, instead of all of its thousands; the log of level trace has the rest.
-fn short(error: &ProgramError) -> String {
-    let ProgramError::LoadError { io_error, verifier_log } = error else { return chain(error) };
-    let log = verifier_log.to_string();
-    let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
-    let end = lines.iter().rposition(|line| !line.starts_with("processed ")).map_or(0, |last| last + 1);
-    let tail = lines[end.saturating_sub(3)..end].join(" | ");
-    if tail.is_empty() { io_error.to_string() } else { format!("{io_error}: {tail}") }
 }
 
 #[cfg(test)]

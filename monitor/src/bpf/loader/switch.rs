@@ -3,7 +3,10 @@
 use aya::{Ebpf, programs::ProgramError};
 use tracing::warn;
 
-use super::{HookState, Loaded, Place, short, tracepoint};
+use super::{
+    HookState, Loaded,
+    attach::{Place, short, tracepoint},
+};
 use crate::{
     bpf::{Program, kernel::Kernel},
     signals::Timing,
