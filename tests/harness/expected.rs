@@ -56,8 +56,11 @@ pub fn has_hook(hook: &str) -> bool {
     HOOKS.iter().all(|(name, since)| *name != hook || version() >= *since)
 }
 
-/// What `doctor` must say of a signal: `full` or `degraded`.
+/// What `doctor` must say of a signal: `full`, `degraded`, or `off` where nobody has asked for it.
 pub fn state(signal: &str) -> &'static str {
+    if signal == "protect" {
+        return "off";
+    }
     let lacks = DEGRADED.iter().any(|(name, hook)| *name == signal && !has_hook(hook));
     if lacks { "degraded" } else { "full" }
 }

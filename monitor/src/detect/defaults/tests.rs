@@ -10,6 +10,7 @@ use crate::detect::eval::{Needs, Rules};
 use crate::detect::lang::ast::Diagnostic;
 use crate::detect::lang::{Loaded, load};
 
+mod book;
 mod environment;
 mod logic;
 

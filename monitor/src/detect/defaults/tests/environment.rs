@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::logic::{Rulebook, run};
+use super::book::{Rulebook, run};
 use crate::detect::Event;
 use crate::processes::Image;
 
