@@ -71,6 +71,7 @@ const PEERS: &[Set] = &[Calls, Life, Find, Net];
 const NOTHING: &[&str] =
     &["signals.process=false", "signals.syscalls=false", "signals.tcp=false", "signals.block_io=false"];
 const WATCHING: &[&str] = &["activity.watch=/etc/shadow,/etc/sudoers,/etc/cron.d/,/etc/systemd/system/"];
+const NO_RULES: &[&str] = &["rules.defaults=false"];
 const FILES: &[&str] = &["activity.kinds=file_open,unlink,rename,link,symlink,mkdir,rmdir,chmod,chown,truncate"];
 
 #[rustfmt::skip]
@@ -90,6 +91,7 @@ static SUBJECTS: &[Subject] = &[
     subject("exec", Daemon(NOTHING), "empty life", &[Life], "no signal but execs, for the rules"),
     subject("tcp", Alone("tcp"), "empty tcp", &[Calls, Net], "the signal alone, with process"),
     subject("block_io", Alone("block_io"), "empty block", &[Disk], "the signal alone, with process"),
+    subject("no rules", Daemon(NO_RULES), EMPTY, ALL, "the daemon without rules: what these cost is the difference"),
     subject("watching", Daemon(WATCHING), EMPTY, &[Calls, Find, Build], "the daemon, looking for files that are watched at each open"),
     subject("all files", Daemon(FILES), EMPTY, &[Calls, Find, Build], "the daemon, told of every file that is opened or changed"),
     subject("16384 slots", Daemon(&["processes.slots=16384"]), EMPTY, &[Crowd], "the daemon, with room for many processes"),

@@ -58,7 +58,7 @@ const DAEMON_TESTS: [&str; 6] = [
 ];
 
 /// How long a machine may take after it has come up.
-const DEADLINE: Duration = Duration::from_secs(600);
+const DEADLINE: Duration = Duration::from_secs(900);
 
 /// A machine for a kernel.
 struct Shape {
