@@ -41,7 +41,7 @@ impl Drop for Shared {
 }
 
 pub(super) fn measure(places: &Places, machine: &Machine) -> Result<Figures> {
-    let daemon = process::daemon(places.against.as_deref().unwrap_or(&places.daemon), &[])?;
+    let daemon = process::daemon(places.against.as_deref().unwrap_or(&places.daemon), &places.scratch, &[])?;
     process::settled(&daemon)?;
     let [median, high] = alerts(&places.loader, &daemon.address, "quiet")?;
     let mut figures = Figures::from([("alerts.quiet_median_ms", median), ("alerts.quiet_p99_ms", high)]);

@@ -53,12 +53,12 @@ pub(super) fn measure(places: &Places, machine: &Machine) -> Result<Figures> {
     for number in 0..FIRST {
         members.push(member(places, number)?);
     }
-    let groups = groups(&process::daemon(program, &["metrics.groups=1000".to_owned()])?)?;
+    let groups = groups(&process::daemon(program, &places.scratch, &["metrics.groups=1000".to_owned()])?)?;
     for number in FIRST..groups {
         members.push(member(places, number)?);
     }
     // Some places for the machine's own groups, and no more: a busy one has many.
-    let daemon = process::daemon(program, &[format!("metrics.groups={}", groups + groups / 5)])?;
+    let daemon = process::daemon(program, &places.scratch, &[format!("metrics.groups={}", groups + groups / 5)])?;
     thread::sleep(PLACES);
     let series = usage::scrape(&daemon)?.series;
     println!("{groups} processes, each a group of its own, and the machine's: {series} series");

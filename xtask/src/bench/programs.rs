@@ -75,7 +75,7 @@ fn lines(programs: &[Program]) -> Result<(f64, Vec<Line>)> {
 
 pub(super) fn measure(places: &Places, machine: &Machine, options: &Options) -> Result<Figures> {
     let mut worker = Worker::start(&places.loader, machine.cpu, &places.scratch)?;
-    let daemon = process::daemon(places.against.as_deref().unwrap_or(&places.daemon), &[])?;
+    let daemon = process::daemon(places.against.as_deref().unwrap_or(&places.daemon), &places.scratch, &[])?;
     process::settled(&daemon)?;
     let pid = daemon.running.pid().to_string();
     let mut account = Lines::start(&places.loader, &["programs".as_ref(), places.object.as_os_str(), pid.as_ref()])?;

@@ -20,7 +20,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 const SCRAPE: Duration = Duration::from_secs(5);
 
 pub(super) fn measure(places: &Places) -> Result<Figures> {
-    let daemon = process::daemon(places.against.as_deref().unwrap_or(&places.daemon), &[])?;
+    let daemon = process::daemon(places.against.as_deref().unwrap_or(&places.daemon), &places.scratch, &[])?;
     println!("ready after {:.0} ms", daemon.ready.as_secs_f64() * 1e3);
     thread::sleep(SETTLE);
 

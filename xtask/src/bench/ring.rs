@@ -113,7 +113,7 @@ fn drain(project: &Project, object: &Path, time: Duration, rate: f64) -> Result<
 /// process, costs more than its way.
 fn pipeline(places: &Places, machine: &Machine) -> Result<Figures> {
     let mut worker = Worker::start(&places.loader, machine.cpu, &places.scratch)?;
-    let daemon = process::daemon(places.against.as_deref().unwrap_or(&places.daemon), &[])?;
+    let daemon = process::daemon(places.against.as_deref().unwrap_or(&places.daemon), &places.scratch, &[])?;
     process::settled(&daemon)?;
     let (records, missing) = (counter(&daemon, "records")?, counter(&daemon, "missing")?);
     let (begin, before) = (Instant::now(), Usage::look(&daemon)?);

@@ -159,7 +159,7 @@ impl Subject {
     /// Starts it and waits until it works as it will from then on.
     pub(super) fn start(&self, places: &Places) -> Result<Observer> {
         let daemon = |program: &Path, settings: &[String]| {
-            let daemon = process::daemon(program, settings)?;
+            let daemon = process::daemon(program, &places.scratch, settings)?;
             process::settled(&daemon)?;
             anyhow::Ok(Some(daemon.running))
         };
