@@ -235,6 +235,26 @@ fn a_trail_that_ends_anywhere_is_put_right() {
     }
 }
 
+/// The daemon can be killed between making a segment and writing to it.
+#[test]
+fn a_segment_that_was_only_made_is_nobodys_fault_where_it_belongs() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = options(directory.path());
+    fill(&options, 20);
+    let next = check(&options).last.unwrap().sequence + 1;
+    let place = |first| options.directory.join(segment::name(first));
+    fs::write(place(next), "").unwrap();
+    assert_eq!(problems(&check(&options)), []);
+    fs::rename(place(next), place(next + 1)).unwrap();
+    let wrong = |first| (segment::name(first), 0, None, "it has no record".to_owned());
+    assert_eq!(problems(&check(&options)), [wrong(next + 1)]);
+    fs::remove_file(place(next + 1)).unwrap();
+    // One that was emptied is missed by the head.
+    let newest = files(&options).pop().unwrap();
+    fs::write(newest, "").unwrap();
+    assert!(check(&options).problems.iter().any(|problem| problem.what.contains("missing at the end")));
+}
+
 /// The same, where the head says that the end was acknowledged.
 #[test]
 fn acknowledged_records_that_are_gone_are_told_for_ever() {
