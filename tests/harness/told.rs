@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{DEADLINE, Daemon, until};
+use crate::Daemon;
 
 /// What precedes the value in the daemon's log.
 const MARK: &str = "monitor::activity: ";
@@ -60,7 +60,7 @@ impl Daemon {
     /// When that does not come.
     pub fn told(&self, pid: u32, enough: impl Fn(&[Told]) -> bool) -> Vec<Told> {
         let starter = std::fs::read_to_string("/proc/thread-self/comm").expect("this thread has a name");
-        until(DEADLINE, || {
+        self.awaited(|| {
             let log = self.log();
             let lines = log.lines().filter_map(|line| line.split_once(MARK)?.1.parse().ok());
             let mut told: Vec<Told> = lines

@@ -13,7 +13,7 @@ use std::{
     thread,
 };
 
-use monitor_tests::{DEADLINE, Daemon, binary, until};
+use monitor_tests::{Daemon, binary};
 use serde_json::Value;
 
 /// A directory of the test's own, by its true name.
@@ -39,7 +39,7 @@ pub(super) fn told(daemon: &Daemon) -> Vec<Value> {
 /// Waits for the activities that `wanted` picks out, as many as that; and there are no more.
 #[track_caller]
 pub(super) fn expect(daemon: &Daemon, count: usize, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
-    until(DEADLINE, || {
+    daemon.awaited(|| {
         let found: Vec<Value> = told(daemon).into_iter().filter(&wanted).collect();
         if found.len() == count { Ok(found) } else { Err(format!("{} of {count}: {found:#?}", found.len())) }
     })

@@ -9,6 +9,7 @@ use std::{
 
 use monitor_common::{loss::Loss, record::Ring};
 use monitor_tests::{DEADLINE, Daemon, Tables, alone, everywhere, slowness, until};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::activity::{expect_one, logging, of, place};
@@ -36,6 +37,8 @@ fn a_flood_of_what_is_frequent_costs_no_record_of_what_is_rare() {
     let frequent = place.join("frequent");
     fs::write(&frequent, "").unwrap();
     let base = File::open(place.join("watched")).unwrap();
+    // Nobody takes anything out meanwhile: the bulk ring is full, however slow the machine.
+    daemon.signal(Signal::STOP);
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| storm(&frequent, OPENS / slowness() as usize));
@@ -49,6 +52,7 @@ fn a_flood_of_what_is_frequent_costs_no_record_of_what_is_rare() {
             thread::yield_now();
         }
     });
+    daemon.signal(Signal::CONT);
     let metrics = until(DEADLINE, || {
         everywhere();
         let metrics = daemon.fresh_metrics();

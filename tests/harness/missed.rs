@@ -1,0 +1,61 @@
+//! What the kernel leaves out and tells (Linux 7: programs that would interrupt themselves): a test that waits for it waits
+//! in vain, and tries again.
+
+use std::{
+    fmt::Display,
+    panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{DEADLINE, Daemon, expected, patience};
+
+/// How long something is waited for where the kernel has left out programs.
+const SHORT: Duration = Duration::from_secs(3);
+/// How often a test is tried at most.
+const ATTEMPTS: u32 = 5;
+/// Programs that tell activities.
+const PROGRAMS: [&str; 2] = ["sys_exit", "activity_ring_request"];
+
+/// Why a test gave up: what it waits for may have been left out.
+struct Missed;
+
+/// Runs a test, again where it gave up over what the kernel says it left out.
+///
+/// # Panics
+/// As the test does.
+pub fn again_if_missed(test: impl Fn()) {
+    for _ in 1..ATTEMPTS {
+        match catch_unwind(AssertUnwindSafe(&test)) {
+            Ok(()) => return,
+            Err(cause) if cause.is::<Missed>() => {}
+            Err(cause) => resume_unwind(cause),
+        }
+    }
+    test();
+}
+
+impl Daemon {
+    /// Tries until it works, as [`crate::until`]; for a shorter time where the kernel says that it has left out programs of
+    /// this daemon's.
+    ///
+    /// # Panics
+    /// With the last reason when the time is over; for [`again_if_missed`] when something was left out.
+    #[track_caller]
+    pub fn awaited<T, E: Display>(&self, mut attempt: impl FnMut() -> Result<T, E>) -> T {
+        let begin = Instant::now();
+        loop {
+            let reason = match attempt() {
+                Ok(value) => return value,
+                Err(reason) => reason,
+            };
+            let waited = begin.elapsed();
+            assert!(waited < patience(DEADLINE), "not within {waited:?}: {reason}");
+            if waited >= patience(SHORT) && expected::may_miss() && self.missed(&PROGRAMS) > 0 {
+                eprintln!("not within {waited:?}, and the kernel has left out programs: {reason}");
+                panic_any(Missed);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
