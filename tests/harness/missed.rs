@@ -14,8 +14,8 @@ use crate::{DEADLINE, Daemon, expected, patience};
 const SHORT: Duration = Duration::from_secs(3);
 /// How often a test is tried at most.
 const ATTEMPTS: u32 = 5;
-/// Programs that tell activities.
-const PROGRAMS: [&str; 2] = ["sys_exit", "activity_ring_request"];
+/// Programs that tell what tests wait for.
+const PROGRAMS: [&str; 5] = ["sys_exit", "activity_ring_request", "process_fork", "process_exit", "exec"];
 
 /// Why a test gave up: what it waits for may have been left out.
 struct Missed;

@@ -1,6 +1,6 @@
 //! `syscalls`: counts and errors are exact, durations are in the right bucket, whatever else the process does meanwhile.
 
-use monitor_tests::{DEADLINE, Daemon, Workload, shared, slowness, until};
+use monitor_tests::{DEADLINE, Daemon, Workload, again_if_missed, shared, slowness, until};
 use serde_json::Value;
 
 /// Starts a process that does `steps` between two waits; what the daemon knows of it before and after, and the process.
@@ -236,9 +236,9 @@ fn a_process_older_than_the_daemon_is_counted_from_then_on() {
 
 #[test]
 fn a_later_process_with_the_same_id_starts_from_zero() {
-    reuse_an_id(&shared());
+    again_if_missed(|| reuse_an_id(&shared()));
     // Without this hook nobody says that the id is free again.
-    reuse_an_id(&Daemon::start("[kernel]\ndisable_hooks = [\"sched_process_free\"]\n"));
+    again_if_missed(|| reuse_an_id(&Daemon::start("[kernel]\ndisable_hooks = [\"sched_process_free\"]\n")));
 }
 
 fn reuse_an_id(daemon: &Daemon) {
@@ -249,7 +249,7 @@ fn reuse_an_id(daemon: &Daemon) {
     // The id is free again: another process takes it, so soon that the slot of the first one is still there, but not in
     // the same clock tick: the time of the start, which tells the two apart, is counted in ticks as /proc has it.
     Workload::spawn(&["sleep", "20", "+", "again-as", &pid, "250"]).finish();
-    until(DEADLINE, || {
+    daemon.awaited(|| {
         let answer = daemon.json(&format!("/api/v1/processes?pid={pid}"));
         let processes = answer["processes"].as_array().unwrap();
         let mut counts: Vec<_> = processes.iter().map(|one| calls(one, "query")).collect();
