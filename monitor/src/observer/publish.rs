@@ -56,8 +56,8 @@ impl Judge {
         happened: Happened,
         now: impl FnOnce() -> (BootClock, Lost),
     ) -> Vec<Judged> {
+        let Some(event) = event(self.events + 1, happened) else { return Vec::new() };
         self.events += 1;
-        let event = event(self.events, happened);
         let mut findings = Vec::new();
         self.engine.on_event(&event, world, &mut findings);
         let mut judged = Vec::new();
@@ -109,7 +109,8 @@ impl Judge {
     }
 }
 
-fn event(number: u64, happened: Happened) -> Event {
+/// What rules are asked about; none: what we did ourselves.
+fn event(number: u64, happened: Happened) -> Option<Event> {
     let time_ns = happened.time_ns();
     let (cpu, process, tid, what) = match happened {
         Happened::Exec(exec) => (exec.cpu, exec.process, exec.process.tgid, What::Exec(exec)),
@@ -118,8 +119,9 @@ fn event(number: u64, happened: Happened) -> Event {
             (exit.header.cpu, exit.process, exit.process.tgid, What::Exit { status: Some(exit.status) })
         }
         Happened::Activity(activity) => (activity.cpu, activity.process, activity.tid, What::Activity(activity)),
+        Happened::ExecKill(_) => return None,
     };
-    Event { number, time_ns, cpu, process, tid, what }
+    Some(Event { number, time_ns, cpu, process, tid, what })
 }
 
 /// The process of an event: of an exec as the exec tells it, which has all arguments, else as the table knows it.

@@ -10,7 +10,9 @@ use aya::{
 use monitor_common::signals::activity::Class;
 use tracing::debug;
 
-use super::{HookReport, HookState, PROTECT, Settings, SignalReport, SignalState, chain, switch};
+use super::{
+    HookReport, HookState, PROTECT, Settings, SignalReport, SignalState, chain, demand::on_demand, switch,
+};
 use crate::{
     bpf::{Attach, Program, kernel::Kernel, maps},
     signals::{Need, SIGNALS, Signal},
@@ -59,6 +61,7 @@ pub(super) fn attach_signal(
                 continue;
             }
             Need::InPlaceOf(better, _) if kernel.has_hook(better) => HookState::Unused(format!("{better} is better")),
+            Need::OnDemand(when) => on_demand(hook.program, when, kernel, ebpf),
             Need::TailCall(class, _) => {
                 try_hook(hook.program, name, kernel, attached, || put(hook.program, class, kernel, ebpf))
             }
@@ -69,7 +72,7 @@ pub(super) fn attach_signal(
             Need::Optional(what) | Need::TailCall(_, what) | Need::InPlaceOf(_, what) => Some(what).filter(|_| failed),
             _ => None,
         };
-        if let (Need::Required | Need::For(_), HookState::Failed(reason)) = (hook.need, &state) {
+        if let (Need::Required | Need::For(_) | Need::OnDemand(_), HookState::Failed(reason)) = (hook.need, &state) {
             report.state = SignalState::Off(format!("{name}: {reason}"));
         }
         if let Some(what) = missed.filter(|what| !lost.contains(what)) {
