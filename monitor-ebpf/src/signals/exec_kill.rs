@@ -96,7 +96,9 @@ fn exec_kill(ctx: BtfTracePointContext) -> i32 {
         if number == 0 || tgid == INIT || u64::from(tgid) == knob!(self_tgid) {
             return 0;
         }
-        numbers(&raw mut (*scratch).numbers, task, bprm);
+        if !numbers(&raw mut (*scratch).numbers, task, bprm) {
+            return 0;
+        }
         (*scratch).facts = 0;
         let links = (*scratch).numbers[Number::Links as usize];
         if !texts(scratch, task, bprm, number, links == 0) {
@@ -124,9 +126,9 @@ fn in_force() -> u64 {
     EXEC_KILL_FORCE.get_ptr(0).map_or(0, |force| unsafe { ptr::read_volatile(&raw const (*force).number) })
 }
 
-/// Takes all numbers.
+/// Takes all numbers; false: to user space this is no file.
 #[inline(always)]
-unsafe fn numbers(numbers: *mut [i64; NUMBERS], task: Object, bprm: Object) {
+unsafe fn numbers(numbers: *mut [i64; NUMBERS], task: Object, bprm: Object) -> bool {
     // SAFETY: a map value; arguments of a BTF tracepoint.
     unsafe {
         let cred = task.follow(offset!(task_cred));
@@ -142,6 +144,7 @@ unsafe fn numbers(numbers: *mut [i64; NUMBERS], task: Object, bprm: Object) {
         (*numbers)[Number::Mode as usize] = i64::from(inode.load::<u16>(offset!(inode_mode)) & 0o7777);
         let upper = magic == file::OVERLAY && file::is_upper_layer(inode);
         (*numbers)[Number::UpperLayer as usize] = i64::from(upper);
+        inode.load::<u64>(offset!(inode_ino)) != 0
     }
 }
 
@@ -218,11 +221,8 @@ unsafe fn turn(scratch: *mut Scratch, anonymous: bool) {
                 break;
             }
             (*scratch).starts[count as usize & (STARTS - 1)] = start;
-            let read = bpf_probe_read_kernel_str(
-                bytes.cast(),
-                NAME as u32,
-                names.add(start as usize & (PATH - 1)).cast(),
-            );
+            let read =
+                bpf_probe_read_kernel_str(bytes.cast(), NAME as u32, names.add(start as usize & (PATH - 1)).cast());
             if read <= 0 {
                 break;
             }

@@ -9,11 +9,10 @@ use crate::{
     detect::{
         self, EVENT_LOSS, Event, LossCount, LossWatch, Recorder, What, World as _, blinds,
         eval::{Engine, Finding},
-        lang::ast,
     },
     events::{Alert, Ancestor, BootClock, Lost, Subject, text::lossy},
     processes::ProcessId,
-    respond::{Action, Deed},
+    respond::{Deed, asked},
 };
 
 /// Most ancestors in an event: a chain of processes can be as long as somebody likes.
@@ -99,7 +98,7 @@ impl Judge {
         let whose = [id].into_iter().chain(world.table.ancestors(id).map(|process| process.id));
         let recent = self.recorder.recent(whose, finding.time_ns);
         let summary = finding.summary;
-        let deeds = finding.rule.more.respond.as_ref().filter(|_| !summary).map(deed).into_iter().collect();
+        let deeds = finding.rule.more.respond.as_ref().filter(|_| !summary).map(asked).into_iter().collect();
         let subject = subject(world, id, event.filter(|_| !summary), clock);
         let groups = world.table.groups();
         let visible = world.table.get(id).map(|process| groups.visible(process.group));
@@ -150,16 +149,6 @@ fn subject(world: &Surroundings<'_>, id: ProcessId, event: Option<&Event>, clock
     }
 }
 
-fn deed(respond: &ast::Respond) -> Deed {
-    let (action, command) = match &respond.action {
-        ast::Action::Kill => (Action::Kill, Vec::new()),
-        ast::Action::Stop => (Action::Stop, Vec::new()),
-        ast::Action::Freeze => (Action::Freeze, Vec::new()),
-        ast::Action::Run(command) => (Action::Run, command.clone()),
-    };
-    Deed { action, dry_run: respond.dry_run, command }
-}
-
 /// Records lost since the start, by ring. The gaps in the numbers prove it; the kernel's own count knows the latest.
 pub fn lost(kernel: Option<&KernelSide>) -> Lost {
     let Some(kernel) = kernel else { return Lost::default() };
@@ -208,13 +197,13 @@ impl Observer {
         self.tell(judged);
     }
 
-    fn tell(&self, judged: Vec<Judged>) {
+    fn tell(&mut self, judged: Vec<Judged>) {
         for Judged { alert, label, deeds, summary } in judged {
             let published = self.store.publish_counted(&alert, &label);
             self.sink.write(&published);
             self.trail.alert(&published);
-            if let Some(responder) = self.responder.as_ref().filter(|_| !summary) {
-                responder.respond(&alert, &published, &deeds);
+            if !summary {
+                self.respond(alert, published, deeds);
             }
         }
     }

@@ -4,6 +4,7 @@
 pub mod activity;
 pub mod block_io;
 pub mod exec;
+pub mod exec_kill;
 pub mod host;
 pub mod keyed;
 pub mod protect;
@@ -164,7 +165,7 @@ pub static SIGNALS: &[Signal] = &[
     Signal {
         name: "exec_kill",
         summary: "Kills at exec, before the first instruction, where a rule's response allows it.",
-        hooks: &[Hook { program: programs::EXEC_KILL, need: Need::OnDemand("while rules kill at exec") }],
+        hooks: &[Hook { program: programs::EXEC_KILL, need: Need::OnDemand(exec_kill::WHEN) }],
         fields: &[
             "task_tgid",
             "task_comm",
@@ -182,6 +183,7 @@ pub static SIGNALS: &[Signal] = &[
             "file_path_mnt",
             "file_path_dentry",
             "inode_mode",
+            "inode_ino",
             "inode_nlink",
             "inode_uid",
             "inode_sb",

@@ -10,9 +10,7 @@ use aya::{
 use monitor_common::signals::activity::Class;
 use tracing::debug;
 
-use super::{
-    HookReport, HookState, PROTECT, Settings, SignalReport, SignalState, chain, demand::on_demand, switch,
-};
+use super::{HookReport, HookState, PROTECT, Settings, SignalReport, SignalState, chain, demand::on_demand, switch};
 use crate::{
     bpf::{Attach, Program, kernel::Kernel, maps},
     signals::{Need, SIGNALS, Signal},

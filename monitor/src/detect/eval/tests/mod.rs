@@ -1,5 +1,6 @@
 //! Tests of the back end: made-up events, rules as text.
 
+mod at_exec;
 mod engine;
 mod falco;
 mod fields;
