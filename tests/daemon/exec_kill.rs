@@ -3,16 +3,18 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader, Write as _},
     os::unix::{
         fs::{MetadataExt as _, chown},
         process::{CommandExt as _, ExitStatusExt as _},
     },
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
     time::Duration,
 };
 
 use monitor_tests::{DEADLINE, Daemon, binary, copy, directory, program, unique, until};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::support::monitor;
@@ -97,19 +99,29 @@ impl Scene {
 
     fn run_as(&self, mut command: Command) -> (Fared, u32) {
         let file = self.path().join(unique("made"));
-        let words = ["ask", &libc::SYS_openat.to_string(), "-100", &format!("@{}", file.display()), &MAKE.to_string()];
-        command.args(words).args(["0x180", "+", "sleep", "400"]).stdout(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        let status = child.wait().unwrap();
+        let mut child = command.args(words(&file)).stdout(Stdio::null()).spawn().unwrap();
+        let pid = child.id();
+        (Self::fared(child.wait().unwrap(), &file), pid)
+    }
+
+    fn fared(status: ExitStatus, file: &Path) -> Fared {
         let fared = match (status.signal(), file.exists()) {
             (None, true) if status.success() => Fared::Ran,
             (Some(libc::SIGKILL), false) => Fared::Killed,
             (Some(libc::SIGKILL), true) => Fared::Late,
             other => panic!("{status} {other:?}"),
         };
-        let _ = fs::remove_file(&file);
-        (fared, child.id())
+        let _ = fs::remove_file(file);
+        fared
     }
+}
+
+/// Lets the program make this file, and live long enough to be killed.
+fn words(file: &Path) -> Vec<String> {
+    let call = libc::SYS_openat.to_string();
+    let words =
+        ["ask", &call, "-100", &format!("@{}", file.display()), &MAKE.to_string(), "0x180", "+", "sleep", "400"];
+    words.map(str::to_owned).to_vec()
 }
 
 /// What was decided, by the audit trail.
@@ -188,16 +200,16 @@ fn each_thing_that_can_be_asked_is_answered_as_by_the_engine() {
     fs::copy(program(), &owned).unwrap();
     chown(&owned, Some(NOBODY_ELSE), None).unwrap();
     let long = scene.program(&format!("{}/{}/program", "l".repeat(120), "m".repeat(120)));
+    use Fared::{Killed, Ran};
     let check = |condition: &str, program: &Path, wanted: Fared| {
         scene.rule(condition);
         scene.reload(&daemon, KILL);
         let (fared, pid) = scene.run(program);
         assert_eq!(fared, wanted, "{condition} of {}\n{}", program.display(), daemon.log());
-        if wanted == Fared::Killed {
+        if wanted == Killed {
             assert_eq!(decision(&daemon, pid)["in_kernel"], true, "{condition}");
         }
     };
-    use Fared::{Killed, Ran};
     check(&format!("proc.exepath = DIR/{name}"), &ours, Killed);
     check(&format!("proc.exepath = DIR/{name}"), &other, Ran);
     check(&format!("proc.exepath = DIR/{}", &name[..name.len() - 1]), &ours, Ran);
@@ -415,4 +427,62 @@ fn nobody_in_the_daemons_own_control_group_is_killed() {
         assert_eq!(scene.run(&program).0, Fared::Killed, "who is in another one is");
         drop(daemon);
     }
+}
+
+#[test]
+fn the_daemons_parent_is_not_killed() {
+    let scene = Scene::new("proc.exepath startswith DIR/");
+    let (program, directory) = (scene.program("program"), tempfile::tempdir().unwrap());
+    let (config, log) = (directory.path().join("monitor.toml"), directory.path().join("log"));
+    fs::write(&config, scene.config(KILL)).unwrap();
+    let file = scene.path().join("made");
+    // A shell that starts the daemon, and then becomes the program.
+    let script =
+        "\"$1\" run --listen 127.0.0.1:0 --config \"$2\" 2>\"$3\" >/dev/null & echo $!; read go; shift 3; exec \"$@\"";
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", script, "sh"]).arg(binary()).arg(&config).arg(&log).arg(&program).args(words(&file));
+    command.env("MONITOR_AUDIT_DIRECTORY", directory.path().join("audit"));
+    command.env("MONITOR_RULES_STATE", directory.path().join("seen"));
+    let mut shell = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut line, mut says) = (String::new(), BufReader::new(shell.stdout.take().unwrap()));
+    says.read_line(&mut line).unwrap();
+    let daemon = Stopped(line.trim().parse().ok().and_then(Pid::from_raw).unwrap());
+    until(DEADLINE, || {
+        let log = fs::read_to_string(&log).unwrap();
+        if log.contains("killed in the kernel at exec rules=1") { Ok(()) } else { Err(log) }
+    });
+    assert_eq!(scene.run(&program).0, Fared::Killed);
+    shell.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    assert_eq!(Scene::fared(shell.wait().unwrap(), &file), Fared::Ran, "{}", fs::read_to_string(&log).unwrap());
+    drop(daemon);
+}
+
+/// A daemon that is nobody's to wait for: it is told to stop at the end.
+struct Stopped(Pid);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::TERM);
+    }
+}
+
+#[test]
+fn what_the_ring_has_no_room_for_is_killed_and_counted() {
+    const RUNS: usize = 250;
+    let scene = Scene::new("proc.exepath startswith DIR/");
+    let program = scene.program("program");
+    let daemon = scene.start(&format!("{KILL}[kernel]\nsecurity_ring = \"128KiB\"\n"));
+    daemon.signal(Signal::STOP);
+    let fared: Vec<Fared> = (0..RUNS).map(|_| scene.run(&program).0).collect();
+    daemon.signal(Signal::CONT);
+    assert!(fared.iter().all(|fared| *fared == Fared::Killed), "{fared:?}");
+    let lost = || {
+        let labels = [("signal", "exec_kill"), ("cause", "ring_full")];
+        daemon.fresh_metrics().find("monitor_lost_total", &labels).unwrap() as usize
+    };
+    until(DEADLINE, || {
+        let told = decisions(&daemon).iter().filter(|one| one["in_kernel"] == true).count();
+        let lost = lost();
+        if lost > 0 && told > 0 && told + lost == RUNS { Ok(()) } else { Err(format!("{told} told, {lost} lost")) }
+    });
 }

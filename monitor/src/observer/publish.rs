@@ -156,7 +156,7 @@ pub fn lost(kernel: Option<&KernelSide>) -> Lost {
         security_ring: kernel
             .account(Ring::Security)
             .missing
-            .max(kernel.lost(Loss::ExecRing) + kernel.lost(Loss::ActivityRing)),
+            .max(kernel.lost(Loss::ExecRing) + kernel.lost(Loss::ActivityRing) + kernel.lost(Loss::ExecKillRing)),
         telemetry_ring: kernel
             .account(Ring::Telemetry)
             .missing
