@@ -1,158 +1,26 @@
 //! Killed in the kernel at exec, before the program's first instruction. Every rule here is about programs in a directory of
 //! the test's own, or about a user id that nobody else here runs as.
 
+mod scene;
+mod spared;
+
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Write as _},
     os::unix::{
-        fs::{MetadataExt as _, chown},
+        fs::{MetadataExt as _, PermissionsExt as _, chown},
         process::{CommandExt as _, ExitStatusExt as _},
     },
-    path::{Path, PathBuf},
-    process::{Command, ExitStatus, Stdio},
+    path::Path,
+    process::{Command, Stdio},
     time::Duration,
 };
 
-use monitor_tests::{DEADLINE, Daemon, binary, copy, directory, program, unique, until};
-use rustix::process::{Pid, Signal, kill_process};
+use monitor_tests::{DEADLINE, program, unique, until};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::support::monitor;
-
-/// A user that nobody here is.
-const NOBODY_ELSE: u32 = 64_217;
-/// Respond, and kill about these rules.
-const KILL: &str = "[respond]\nenabled = true\ndry_run = false\nrate = 10000\nkill = [\"at_exec_*\"]\n";
-/// `O_CREAT | O_WRONLY`.
-const MAKE: i32 = 0o101;
-
-/// A directory with programs, and one with rules.
-struct Scene {
-    place: tempfile::TempDir,
-    rules: tempfile::TempDir,
-}
-
-/// How a program fared.
-#[derive(Debug, PartialEq, Eq)]
-enum Fared {
-    /// It did what it is there for.
-    Ran,
-    /// It was killed before its first act.
-    Killed,
-    /// It was killed after it.
-    Late,
-}
-
-impl Scene {
-    fn new(condition: &str) -> Self {
-        let scene = Self { place: directory(), rules: tempfile::tempdir().unwrap() };
-        scene.rule(condition);
-        scene
-    }
-
-    /// Where its programs are, as the kernel resolves it.
-    fn path(&self) -> PathBuf {
-        fs::canonicalize(self.place.path()).unwrap()
-    }
-
-    /// There is one rule, about execs; `DIR` stands for the directory.
-    fn rule(&self, condition: &str) {
-        self.write("at_exec_test", condition, "");
-    }
-
-    fn write(&self, name: &str, condition: &str, more: &str) {
-        let condition = condition.replace("DIR", self.path().to_str().unwrap());
-        let text = format!(
-            "- rule: {name}\n  desc: a test\n  condition: >\n    evt.type in (execve, execveat) and ({condition})\n  \
-             output: ran %proc.exepath\n  priority: WARNING\n{more}"
-        );
-        fs::write(self.rules.path().join("rules.yaml"), text).unwrap();
-    }
-
-    fn config(&self, respond: &str) -> String {
-        format!("[rules]\ndefaults = false\ndirectory = \"{}\"\n{respond}", self.rules.path().display())
-    }
-
-    fn start(&self, respond: &str) -> Daemon {
-        Daemon::start(&self.config(respond))
-    }
-
-    /// Works by other rules and another configuration from now on.
-    fn reload(&self, daemon: &Daemon, respond: &str) {
-        fs::write(daemon.directory().join("monitor.toml"), self.config(respond)).unwrap();
-        let answer = daemon.post("/-/reload");
-        assert_eq!(answer.status, 200, "{}", answer.text());
-    }
-
-    /// A program there that makes the file that it is given.
-    fn program(&self, name: &str) -> PathBuf {
-        let path = self.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        copy(&program(), &path);
-        path
-    }
-
-    /// Runs it.
-    fn run(&self, program: &Path) -> (Fared, u32) {
-        self.run_as(Command::new(program))
-    }
-
-    fn run_as(&self, mut command: Command) -> (Fared, u32) {
-        let file = self.path().join(unique("made"));
-        let mut child = command.args(words(&file)).stdout(Stdio::null()).spawn().unwrap();
-        let pid = child.id();
-        (Self::fared(child.wait().unwrap(), &file), pid)
-    }
-
-    fn fared(status: ExitStatus, file: &Path) -> Fared {
-        let fared = match (status.signal(), file.exists()) {
-            (None, true) if status.success() => Fared::Ran,
-            (Some(libc::SIGKILL), false) => Fared::Killed,
-            (Some(libc::SIGKILL), true) => Fared::Late,
-            other => panic!("{status} {other:?}"),
-        };
-        let _ = fs::remove_file(file);
-        fared
-    }
-}
-
-/// Lets the program make this file, and live long enough to be killed.
-fn words(file: &Path) -> Vec<String> {
-    let call = libc::SYS_openat.to_string();
-    let words =
-        ["ask", &call, "-100", &format!("@{}", file.display()), &MAKE.to_string(), "0x180", "+", "sleep", "400"];
-    words.map(str::to_owned).to_vec()
-}
-
-/// What was decided, by the audit trail.
-fn decisions(daemon: &Daemon) -> Vec<Value> {
-    let files = fs::read_dir(daemon.directory().join("audit")).unwrap();
-    let text: String = files.filter_map(|file| fs::read_to_string(file.unwrap().path()).ok()).collect();
-    let records = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    records.filter(|record| record["kind"] == "response").map(|record| record["body"].clone()).collect()
-}
-
-/// Those about one process, when there is one.
-fn decision(daemon: &Daemon, pid: u32) -> Value {
-    let of = |all: &[Value]| -> Vec<Value> { all.iter().filter(|one| one["process"]["pid"] == pid).cloned().collect() };
-    let found = until(DEADLINE, || match of(&decisions(daemon)) {
-        found if found.is_empty() => Err(format!("nothing about {pid}: {}", daemon.log())),
-        found => Ok(found),
-    });
-    // What else there is comes with the alert, which is told before or with it.
-    std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(of(&decisions(daemon)).len(), 1, "{found:?}");
-    found[0].clone()
-}
-
-fn attached(daemon: &Daemon) -> Option<f64> {
-    let labels = [("signal", "exec_kill"), ("hook", "sched_process_exec")];
-    daemon.metrics().find("monitor_hook_attached", &labels)
-}
-
-fn responses(daemon: &Daemon, outcome: &str) -> Option<f64> {
-    daemon.fresh_metrics().find("monitor_responses_total", &[("action", "kill"), ("outcome", outcome)])
-}
+use scene::{Fared, KILL, NOBODY_ELSE, Scene, attached, decision, decisions, responses};
 
 #[test]
 fn whoever_is_to_be_killed_never_gets_to_its_first_act() {
@@ -239,7 +107,7 @@ fn each_thing_that_can_be_asked_is_answered_as_by_the_engine() {
         scene.run_as(command).0
     };
     if fs::metadata(scene.path()).unwrap().mode() & 0o7777 != 0o1777 {
-        fs::set_permissions(scene.path(), std::os::unix::fs::PermissionsExt::from_mode(0o1777)).unwrap();
+        fs::set_permissions(scene.path(), fs::Permissions::from_mode(0o1777)).unwrap();
     }
     scene.rule(&format!("user.uid = {NOBODY_ELSE} and user.ruid > {} and group.gid = {NOBODY_ELSE}", NOBODY_ELSE - 1));
     scene.reload(&daemon, KILL);
@@ -297,23 +165,6 @@ fn a_rehearsal_kills_nobody_and_has_no_program_on_the_hook() {
 }
 
 #[test]
-fn whoever_is_on_the_list_is_left_alone() {
-    let scene = Scene::new("proc.exepath startswith DIR/");
-    let (listed, below, other) =
-        (scene.program("listed"), scene.program("below/a/program"), scene.program("listed-not"));
-    let place = scene.path();
-    let allow = format!("{KILL}allow = [\"{0}/listed\", \"{0}/below/**\"]\n", place.display());
-    let daemon = scene.start(&allow);
-    for program in [&listed, &below] {
-        let (fared, pid) = scene.run(program);
-        assert_eq!(fared, Fared::Ran);
-        let decision = decision(&daemon, pid);
-        assert_eq!((&decision["outcome"], &decision["in_kernel"]), (&"refused".into(), &false.into()), "{decision}");
-    }
-    assert_eq!(scene.run(&other).0, Fared::Killed);
-}
-
-#[test]
 fn no_more_are_killed_than_the_rate_allows_in_the_kernel_and_from_user_space_together() {
     let scene = Scene::new("proc.exepath startswith DIR/");
     let program = scene.program("program");
@@ -331,6 +182,28 @@ fn no_more_are_killed_than_the_rate_allows_in_the_kernel_and_from_user_space_tog
         assert_eq!((&decision["outcome"], &decision["in_kernel"]), (&outcome.into(), &true.into()), "{decision}");
     }
     assert_eq!(responses(&daemon, "refused"), Some((8 - killed) as f64));
+}
+
+#[test]
+fn who_is_refused_by_the_hundred_is_told_as_a_number() {
+    const RUNS: u64 = 150;
+    let scene = Scene::new("proc.exepath startswith DIR/");
+    let program = scene.program("program");
+    let daemon = scene.start(&KILL.replace("10000", "1"));
+    // They come at once, however fast they are run: nobody is heard meanwhile.
+    daemon.signal(Signal::STOP);
+    let mut running: Vec<_> = (0..RUNS).map(|_| Command::new(&program).arg("exit").arg("0").spawn().unwrap()).collect();
+    let killed = running.iter_mut().filter_map(|one| one.wait().unwrap().signal()).count() as u64;
+    assert_eq!(killed, 1);
+    daemon.signal(Signal::CONT);
+    let refused: Vec<u64> = until(DEADLINE, || {
+        let decisions = decisions(&daemon);
+        let refused = decisions.iter().filter(|one| one["outcome"] == "refused" && one["in_kernel"] == true);
+        let times: Vec<u64> = refused.map(|one| one["times"].as_u64().unwrap()).collect();
+        if times.iter().sum::<u64>() == RUNS - 1 { Ok(times) } else { Err(format!("{times:?}")) }
+    });
+    assert!(refused.len() < 100, "{refused:?}");
+    assert_eq!(responses(&daemon, "refused"), Some((RUNS - 1) as f64));
 }
 
 #[test]
@@ -380,90 +253,6 @@ fn what_the_kernel_cannot_judge_is_killed_from_user_space() {
     scene.rule("proc.exepath startswith DIR/");
     let said = explain();
     assert!(said.contains("killed in the kernel at exec"), "{said}");
-}
-
-/// A control group of the test's own, of whichever hierarchy there is.
-struct Group(PathBuf);
-
-impl Group {
-    fn all() -> Vec<Self> {
-        let roots = ["freezer", "systemd", "unified", ""].map(|name| Path::new("/sys/fs/cgroup").join(name));
-        let there = roots.into_iter().filter(|root| root.join("cgroup.procs").exists());
-        let all = there.map(|root| Self(root.join(unique("exk"))));
-        all.inspect(|group| fs::create_dir(&group.0).unwrap()).collect()
-    }
-
-    /// A script that runs a program in it.
-    fn wrapper(&self, scene: &Scene, program: &Path) -> PathBuf {
-        let path = scene.rules.path().join(unique("wrap"));
-        let text =
-            format!("#!/bin/sh\necho $$ > {}/cgroup.procs\nexec {} \"$@\"\n", self.0.display(), program.display());
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        path
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        until(DEADLINE, || fs::remove_dir(&self.0).map_err(|error| error.to_string()));
-    }
-}
-
-#[test]
-fn nobody_in_the_daemons_own_control_group_is_killed() {
-    let groups = Group::all();
-    assert!(!groups.is_empty(), "there are control groups");
-    for group in &groups {
-        let scene = Scene::new("proc.exepath startswith DIR/");
-        let program = scene.program("program");
-        let wrapper = group.wrapper(&scene, &binary());
-        let daemon = Daemon::launch(&wrapper, "127.0.0.1:0", &scene.config(KILL), |_| {});
-        assert_eq!(attached(&daemon), Some(1.0), "{}", daemon.log());
-        let (fared, pid) = scene.run(&group.wrapper(&scene, &program));
-        assert_eq!(fared, Fared::Ran, "{}", group.0.display());
-        let decision = decision(&daemon, pid);
-        assert_eq!((&decision["outcome"], &decision["in_kernel"]), (&"refused".into(), &false.into()), "{decision}");
-        assert_eq!(scene.run(&program).0, Fared::Killed, "who is in another one is");
-        drop(daemon);
-    }
-}
-
-#[test]
-fn the_daemons_parent_is_not_killed() {
-    let scene = Scene::new("proc.exepath startswith DIR/");
-    let (program, directory) = (scene.program("program"), tempfile::tempdir().unwrap());
-    let (config, log) = (directory.path().join("monitor.toml"), directory.path().join("log"));
-    fs::write(&config, scene.config(KILL)).unwrap();
-    let file = scene.path().join("made");
-    // A shell that starts the daemon, and then becomes the program.
-    let script =
-        "\"$1\" run --listen 127.0.0.1:0 --config \"$2\" 2>\"$3\" >/dev/null & echo $!; read go; shift 3; exec \"$@\"";
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", script, "sh"]).arg(binary()).arg(&config).arg(&log).arg(&program).args(words(&file));
-    command.env("MONITOR_AUDIT_DIRECTORY", directory.path().join("audit"));
-    command.env("MONITOR_RULES_STATE", directory.path().join("seen"));
-    let mut shell = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let (mut line, mut says) = (String::new(), BufReader::new(shell.stdout.take().unwrap()));
-    says.read_line(&mut line).unwrap();
-    let daemon = Stopped(line.trim().parse().ok().and_then(Pid::from_raw).unwrap());
-    until(DEADLINE, || {
-        let log = fs::read_to_string(&log).unwrap();
-        if log.contains("killed in the kernel at exec rules=1") { Ok(()) } else { Err(log) }
-    });
-    assert_eq!(scene.run(&program).0, Fared::Killed);
-    shell.stdin.take().unwrap().write_all(b"go\n").unwrap();
-    assert_eq!(Scene::fared(shell.wait().unwrap(), &file), Fared::Ran, "{}", fs::read_to_string(&log).unwrap());
-    drop(daemon);
-}
-
-/// A daemon that is nobody's to wait for: it is told to stop at the end.
-struct Stopped(Pid);
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        let _ = kill_process(self.0, Signal::TERM);
-    }
 }
 
 #[test]

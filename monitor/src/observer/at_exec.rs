@@ -3,7 +3,7 @@
 //! Its record comes just behind that of the exec, and may come out of the ring a round later. So about an alert of a rule
 //! that it judges, nothing is done until the round after: by then it is known whether the kernel did it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,9 @@ const TABLES: usize = 8;
 const TOLD: usize = 4_096;
 /// Most alerts that wait for its word.
 const HELD: usize = 1_024;
+/// Processes that were not killed for the rate and are told one by one, in a second. The others are told as a number: who
+/// runs such a program by the thousand must not fill the audit trail.
+const REFUSALS: u32 = 32;
 /// They wait no shorter than this, also when rounds come fast: the program may be on its way to tell.
 const WAIT: Duration = Duration::from_millis(10);
 
@@ -37,6 +40,9 @@ pub(super) struct AtExec {
     /// What the kernel decided: about which process, by which rule.
     told: VecDeque<(ProcessId, String)>,
     held: Vec<Held>,
+    /// How many refusals were told in this second, and how many there were beyond that, by rule, with the last process.
+    refusals: u32,
+    untold: BTreeMap<String, (Target, u64)>,
 }
 
 /// An alert about which nothing was done yet.
@@ -126,10 +132,15 @@ impl Observer {
         self.at_exec.employed = employed;
     }
 
-    /// Grants the kernel program what it may do.
-    pub(super) fn lend(&self) {
-        if let Some(responder) = self.responder.as_ref().filter(|_| self.at_exec.employed) {
+    /// Grants the kernel program what it may do, and tells what was not told singly. Once a second.
+    pub(super) fn lend(&mut self) {
+        let Some(responder) = &self.responder else { return };
+        if self.at_exec.employed {
             responder.lend(true);
+        }
+        self.at_exec.refusals = 0;
+        for (rule, (target, times)) in std::mem::take(&mut self.at_exec.untold) {
+            responder.in_kernel(&rule, target, &Outcome::Refused(Refusal::Rate), times);
         }
     }
 
@@ -142,7 +153,14 @@ impl Observer {
         let outcome = outcome(record);
         let rule =
             self.at_exec.rule(record.table, record.rule).unwrap_or("(a rule that is not loaded any more)").to_owned();
-        responder.in_kernel(&rule, target, &outcome);
+        let refused = matches!(outcome, Outcome::Refused(_));
+        self.at_exec.refusals += u32::from(refused);
+        if refused && self.at_exec.refusals > REFUSALS {
+            let (last, times) = self.at_exec.untold.entry(rule.clone()).or_default();
+            (*last, *times) = (target, *times + 1);
+        } else {
+            responder.in_kernel(&rule, target, &outcome, 1);
+        }
         // What it could not do user space tries.
         if !matches!(outcome, Outcome::Failed(_)) {
             self.at_exec.told.push_back((id, rule));

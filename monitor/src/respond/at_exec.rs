@@ -96,3 +96,6 @@ fn identity(number: &str, hierarchy: &str, path: &str) -> Option<Cgroup> {
     let place = mounts.iter().map(place).find(|place| place.join("cgroup.procs").exists())?;
     Some(Cgroup { id: fs::metadata(place).ok()?.ino(), hierarchy: number.parse().ok()?, reserved: 0 })
 }
+
+#[cfg(test)]
+mod tests;

@@ -46,6 +46,8 @@ struct Subject {
     /// Number of the alert; none: the kernel did it, at which time there is no alert yet.
     seq: Option<u64>,
     target: Target,
+    /// How often; the target is the last one.
+    times: u64,
 }
 
 /// What the pipeline and the thread share.
@@ -105,9 +107,9 @@ impl Responder {
         &self.shared.guard
     }
 
-    /// Tells what the kernel program decided about a process.
-    pub fn in_kernel(&self, rule: &str, target: Target, outcome: &Outcome) {
-        let subject = Subject { rule: rule.to_owned(), seq: None, target };
+    /// Tells what the kernel program decided about a process, and about others before it, so many `times` in all.
+    pub fn in_kernel(&self, rule: &str, target: Target, outcome: &Outcome, times: u64) {
+        let subject = Subject { rule: rule.to_owned(), seq: None, target, times };
         self.shared.told(&subject, Action::Kill, outcome);
     }
 
@@ -121,7 +123,7 @@ impl Responder {
         }
         let process = &alert.process;
         let target = Target { pid: process.pid, start_ticks: process.start_ticks, exe: process.exe.clone() };
-        let subject = Subject { rule: alert.rule.clone().into_owned(), seq: Some(published.seq), target };
+        let subject = Subject { rule: alert.rule.clone().into_owned(), seq: Some(published.seq), target, times: 1 };
         let request = Request { deeds, subject, alert: published.json.clone() };
         if let Err(error) = self.queue.try_send(request) {
             let (std::sync::mpsc::TrySendError::Full(request) | std::sync::mpsc::TrySendError::Disconnected(request)) =
@@ -209,7 +211,7 @@ impl Shared {
     /// Every decision is counted, and goes to the audit trail and the log.
     fn told(&self, subject: &Subject, action: Action, outcome: &Outcome) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        *counts.entry((action, outcome.name())).or_default() += 1;
+        *counts.entry((action, outcome.name())).or_default() += subject.times;
         drop(counts);
         let why = match outcome {
             Outcome::Done | Outcome::Rehearsed => None,
@@ -218,8 +220,8 @@ impl Shared {
         };
         let Target { pid, start_ticks, exe } = &subject.target;
         let (rule, name, end) = (&subject.rule, action.name(), outcome.name());
-        let in_kernel = subject.seq.is_none();
-        tracing::warn!(rule, pid, exe, action = name, outcome = end, why, in_kernel, "response");
+        let (in_kernel, times) = (subject.seq.is_none(), subject.times);
+        tracing::warn!(rule, pid, exe, action = name, outcome = end, why, in_kernel, times, "response");
         self.trail.urgent(
             Record::Response,
             &json!({
@@ -227,6 +229,7 @@ impl Shared {
                 "seq": subject.seq,
                 "action": name,
                 "in_kernel": in_kernel,
+                "times": times,
                 "outcome": end,
                 "why": why,
                 "process": { "pid": pid, "start_ticks": start_ticks, "exe": exe },

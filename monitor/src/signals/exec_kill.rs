@@ -16,6 +16,8 @@ use crate::bpf::{BpfError, loader::Loaded, maps};
 
 /// When its program is on its hook.
 pub const WHEN: &str = "while rules kill at exec";
+/// What is without it.
+pub const WITHOUT: &str = "processes are killed from user space only, milliseconds after their exec";
 
 const TABLE: usize = size_of::<Table>();
 const FORCE: usize = size_of::<Force>();

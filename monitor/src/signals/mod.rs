@@ -35,8 +35,9 @@ pub enum Need {
     InPlaceOf(&'static str, &'static str),
     /// Nothing, where system calls are timed in this way; elsewhere it is not used.
     For(Timing),
-    /// Nothing: it is off. The program is loaded, and attached only when there is something for it to do: then.
-    OnDemand(&'static str),
+    /// Nothing: it is off. The program is loaded, and attached only when there is something for it to do: then. This is so
+    /// without it.
+    OnDemand(&'static str, &'static str),
     /// Less: this is lost. The program is not attached: the one on its hook goes on in it for calls of the class.
     TailCall(Class, &'static str),
 }
@@ -165,7 +166,7 @@ pub static SIGNALS: &[Signal] = &[
     Signal {
         name: "exec_kill",
         summary: "Kills at exec, before the first instruction, where a rule's response allows it.",
-        hooks: &[Hook { program: programs::EXEC_KILL, need: Need::OnDemand(exec_kill::WHEN) }],
+        hooks: &[Hook { program: programs::EXEC_KILL, need: Need::OnDemand(exec_kill::WHEN, exec_kill::WITHOUT) }],
         fields: &[
             "task_tgid",
             "task_comm",

@@ -50,7 +50,7 @@ const SLOWNESS: u32 = 8;
 /// Tests outside of `signals::` that depend on the kernel. The others look at files, arguments and HTTP.
 const DAEMON_TESTS: [&str; 8] = [
     "daemon::doctor::",
-    "daemon::exec_kill::nobody_in",
+    "daemon::exec_kill::spared::",
     "daemon::exec_kill::whoever_is_to_be_killed",
     "daemon::no_btf::",
     "daemon::lifecycle::a_killed_daemon",
