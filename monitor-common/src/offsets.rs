@@ -124,6 +124,8 @@ offsets! {
     cred_gid = "cred" ["gid"];
     cred_egid = "cred" ["egid"];
     cred_cap_effective = "cred" ["cap_effective"];
+    cred_user_ns = "cred" ["user_ns"];
+    user_ns_level = "user_namespace" ["level"];
     css_set_dfl_cgrp = "css_set" ["dfl_cgrp"];
     cgroup_kn = "cgroup" ["kn"];
     cgroup_root = "cgroup" ["root"];

@@ -3,7 +3,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Number of the layout described in this crate. Raised with each change that an older daemon would misread.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Which ring a record travels in; also the index of its sequence counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

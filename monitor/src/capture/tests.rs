@@ -200,7 +200,7 @@ fn another_file_and_another_version_are_told() {
     assert!(error.contains("is no recording"), "{error}");
     fs::write(&path, b"MONREC\x09\0").unwrap();
     let error = replay(&path, &ReplayOptions::default(), |_, _| ()).unwrap_err().to_string();
-    assert!(error.contains("a recording of version 9, this program reads 2"), "{error}");
+    assert!(error.contains("a recording of version 9, this program reads 3"), "{error}");
     let other = directory.path().join("other");
     let mut writer = Writer::create(&other).unwrap();
     writer.meta(&Meta { abi: ABI_VERSION + 1, monitor: "9.9".to_owned(), ..Meta::default() });

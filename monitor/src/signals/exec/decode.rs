@@ -172,6 +172,8 @@ pub fn decode(record: &[u8]) -> Result<Exec, DecodeError> {
             modified_ns: head.modified_ns,
             changed_ns: head.changed_ns,
             upper_layer: head.upper_layer != 0,
+            mounted: head.mounted != 0,
+            foreign_mounts: head.user_namespace != 0,
         },
         gained: head.per_clear != 0,
         stdio: head.stdio,
