@@ -240,7 +240,10 @@ fn what_the_kernel_cannot_judge_is_killed_from_user_space() {
     let daemon = scene.start(KILL);
     assert_eq!(attached(&daemon), Some(0.0));
     let mut child = Command::new(&program).arg("wait").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    // To wait for it would close its input, and that ends it.
+    let input = child.stdin.take();
     assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
+    drop(input);
     let decision = decision(&daemon, child.id());
     assert_eq!((&decision["outcome"], &decision["in_kernel"]), (&"done".into(), &false.into()), "{decision}");
     let config = daemon.directory().join("monitor.toml");
