@@ -76,7 +76,9 @@ impl KernelSide {
     /// Lets the kernel program work by this plan, or with an empty one not at all. Returns the number of the table and its
     /// rules.
     fn employ(&mut self, plan: &Plan) -> Result<(u64, Vec<String>), String> {
-        let Some(exec_kill) = self.exec_kill.as_mut() else { return Err("its kernel program is not there".to_owned()) };
+        let Some(exec_kill) = self.exec_kill.as_mut() else {
+            return Err("its kernel program is not there: `monitor doctor` says why".to_owned());
+        };
         let there = !plan.rules.is_empty();
         if !there {
             // First of all: what is told afterwards need not be complete.
