@@ -270,7 +270,11 @@ impl Talk for Http1Talk {
             Side::Server if self.over => {}
             Side::Server => {
                 self.request_grows(bytes);
-                self.pairing.requests_unseen(bytes, began_ns);
+                // What follows a head that was cut is the rest of it, as long as nobody pipelines.
+                let alone = self.pairing.waiting() == 1;
+                let cut = self.pairing.last_asked().is_some_and(|request| !request.whole);
+                let presumed = (alone && cut).then_some(0);
+                self.pairing.requests_unseen(bytes, began_ns, presumed);
             }
             Side::Client => self.pairing.answers_unseen(bytes, began_ns, ended_ns),
         }

@@ -68,6 +68,8 @@ pub(in crate::l7) struct Hidden {
     /// ... and these, which were seen and did not fit into the queue.
     pub(super) surplus: u64,
     pub(super) answered: u64,
+    /// How many there are if the client does what clients do; `None` where that tells nothing.
+    pub(super) presumed: Option<u64>,
     pub(super) turn: u32,
     /// The last segment.
     pub(super) segment: u32,

@@ -96,7 +96,7 @@ impl Pairing {
         if self.queue.len() >= OUTSTANDING_MAX || held > OUTSTANDING_BYTES_MAX {
             if request.counted {
                 out.doubt(Doubt::OverLimit, 1);
-                self.hide(request.began_ns, 0, 1);
+                self.hide(request.began_ns, 0, 1, None);
             }
             return;
         }
@@ -112,12 +112,18 @@ impl Pairing {
         }
     }
 
-    /// Requests have passed that could not be read.
-    pub(super) fn requests_unseen(&mut self, bytes: u64, began_ns: u64) {
-        self.hide(began_ns, bytes, 0);
+    /// How many requests wait, with those that were not seen as one.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len()
     }
 
-    fn hide(&mut self, began_ns: u64, bytes: u64, surplus: u64) {
+    /// Bytes of the client have passed that could not be read. `presumed`: how many requests begin in them, if that can be
+    /// presumed; it decides what is a doubt, and nothing else.
+    pub(super) fn requests_unseen(&mut self, bytes: u64, began_ns: u64, presumed: Option<u64>) {
+        self.hide(began_ns, bytes, 0, presumed);
+    }
+
+    fn hide(&mut self, began_ns: u64, bytes: u64, surplus: u64, presumed: Option<u64>) {
         let (turn, segment, full) = (self.turn, self.segment, self.queue.len() > OUTSTANDING_MAX);
         match self.queue.back_mut() {
             Some(Asked::Unseen(hidden)) if hidden.turn == turn || full => {
@@ -125,7 +131,10 @@ impl Pairing {
                 hidden.surplus = hidden.surplus.saturating_add(surplus);
                 hidden.segment = segment;
             }
-            _ => self.queue.push_back(Asked::Unseen(Hidden { began_ns, bytes, surplus, answered: 0, turn, segment })),
+            _ => {
+                let hidden = Hidden { began_ns, bytes, surplus, answered: 0, presumed, turn, segment };
+                self.queue.push_back(Asked::Unseen(hidden));
+            }
         }
     }
 
@@ -308,7 +317,9 @@ impl Pairing {
                     self.tell(&answer, Seen::RequestOnly, out);
                 }
                 Asked::Known(request, _) => unanswered += u64::from(request.counted),
-                Asked::Unseen(_) => truncated += 1,
+                Asked::Unseen(hidden) => {
+                    truncated += u64::from(hidden.presumed.is_none_or(|presumed| hidden.answered > presumed));
+                }
             }
         }
         self.queue_bytes = 0;

@@ -139,6 +139,11 @@ impl PostgresTalk {
             b'C' | b'I' | b's' => self.completed(began_ns, out),
             b'E' => self.failed(wire::error(message.body), began_ns, out),
             b'Z' => self.ready(began_ns, out),
+            // AuthenticationOk: the settings that follow it are often longer than what is captured.
+            b'R' if message.body == [0; 4] => {
+                self.answering(began_ns, out);
+                self.succeeds();
+            }
             // Answers to Parse, Bind, Describe and Close are no answer to Execute yet.
             b'3' | b't' | b'n' => {}
             _ => self.answering(began_ns, out),
@@ -203,6 +208,12 @@ impl PostgresTalk {
             Some(EXECUTE) => self.end(Status::OK),
             Some(_) => {}
             None => self.reply.completions |= self.hidden_next() && !self.reply.resumed,
+        }
+    }
+
+    fn succeeds(&mut self) {
+        if let Some(open) = &mut self.pairing.open {
+            open.status = Status::OK;
         }
     }
 
@@ -334,7 +345,11 @@ impl Talk for PostgresTalk {
     fn unseen(&mut self, to: Side, bytes: u64, began_ns: u64, ended_ns: u64) {
         match to {
             _ if self.over => {}
-            Side::Server => self.pairing.requests_unseen(bytes, began_ns),
+            Side::Server => {
+                // What follows a Bind is its Execute and a Sync.
+                let presumed = self.pairing.last_asked().is_some_and(|request| request.kind == BIND).then_some(1);
+                self.pairing.requests_unseen(bytes, began_ns, presumed);
+            }
             Side::Client => self.pairing.answers_unseen(bytes, began_ns, ended_ns),
         }
     }

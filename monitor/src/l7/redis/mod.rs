@@ -316,7 +316,7 @@ impl Talk for RedisTalk {
     fn unseen(&mut self, to: Side, bytes: u64, began_ns: u64, ended_ns: u64) {
         match to {
             _ if self.over => {}
-            Side::Server => self.pairing.requests_unseen(bytes, began_ns),
+            Side::Server => self.pairing.requests_unseen(bytes, began_ns, None),
             Side::Client => self.pairing.answers_unseen(bytes, began_ns, ended_ns),
         }
     }

@@ -131,6 +131,7 @@ fn heads_longer_than_the_capture_count_and_end_when_the_side_falls_silent() {
     assert_eq!(teller.found.exchanges.len(), 3, "the last one is not told before the connection ends");
     let found = teller.end();
     assert_eq!(found.exchanges.len(), 3);
+    assert_eq!(found.doubts, []);
     assert_eq!(found.exchanges[2].target, "/login");
     assert_eq!(found.exchanges[2].seen, Seen::HeadOnly);
     assert_eq!(found.exchanges[2].bytes, (request.len() as u64, answer.len() as u64 + 70_000));
@@ -191,4 +192,26 @@ fn thousands_of_requests_without_an_answer_are_bounded() {
     assert_eq!(found.exchanges.len(), 5_000);
     assert_eq!(found.exchanges.iter().filter(|it| it.seen == Seen::ResponseOnly).count() as u64, over);
     assert!(over > 4_800);
+}
+
+#[test]
+fn a_head_in_two_pieces_began_with_the_first() {
+    let mut teller = Teller::new(&HTTP1);
+    teller.piece(Side::Server, b"GET /slow HT", Some(256));
+    teller.now_ns += 500_000;
+    teller.piece(Side::Server, b"TP/1.1\r\n\r\nGET /next HTTP/1.1\r\n\r\n", Some(256));
+    let second_ns = teller.now_ns - TURN_NS;
+    teller.turn(&tell("HTTP/1.1 204 No Content\r\n\r\n".repeat(2)), 256);
+    let found = teller.end();
+    assert_eq!(found.times.iter().map(|time| time.0).collect::<Vec<_>>(), [1_000_000, second_ns]);
+}
+
+#[test]
+fn pipelined_requests_of_which_neither_side_shows_all_are_a_doubt() {
+    let turns =
+        [ask("GET / HTTP/1.1\r\n\r\n".repeat(20)), tell("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".repeat(20))];
+    let found = hear(&HTTP1, &turns, 100);
+    // Five requests and a part of the sixth; two answers and a part of the third.
+    assert_eq!(found.exchanges.len(), 6);
+    assert_eq!(found.doubts, [(Doubt::Truncated, 1)]);
 }

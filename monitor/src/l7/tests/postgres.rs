@@ -96,6 +96,18 @@ fn a_connection_from_its_beginning() {
 }
 
 #[test]
+fn a_connection_that_was_let_in_has_succeeded() {
+    let settings = message(b'S', b"TimeZone\0UTC\0").repeat(20);
+    let turns = [
+        ask(startup(196_608, b"user\0alice\0\0")),
+        tell([message(b'R', &[0; 4]), settings, ready()].concat()),
+        ask(query("begin")),
+    ];
+    let found = hear(&POSTGRES, &turns, 256);
+    assert_eq!((found.operations(), found.exchanges[0].status), (vec!["CONNECT"], Status::OK));
+}
+
+#[test]
 fn encryption_ends_what_can_be_seen() {
     let found = hear_all(&POSTGRES, &[ask(startup(80_877_103, b"")), tell("S"), ask("\x16\x03\x01\x02\0")]);
     assert_eq!((found.operations(), found.doubts), (vec![], vec![(Doubt::Opaque, 1)]));
@@ -232,6 +244,9 @@ fn what_is_executed_behind_a_long_statement_is_that_statement() {
     assert_eq!(found.operations(), ["SELECT", "SELECT"]);
     assert_eq!(found.exchanges[0].seen, Seen::HeadOnly);
     assert!(found.exchanges[0].statement.ends_with('…'));
+    // Bind was seen, its Execute and the end of the answer were not: that is the usual case, and no doubt.
+    let found = hear(&POSTGRES, &[&turns[..], &turns[..]].concat(), turns[0].bytes.len() - 10);
+    assert_eq!((found.operations(), found.doubts), (vec!["SELECT", "SELECT"], vec![]));
     // Only prepared: nothing was executed.
     let turns = [
         ask([parse("a", &long), message(b'D', b"Sa\0"), sync()].concat()),

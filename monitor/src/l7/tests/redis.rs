@@ -213,3 +213,15 @@ fn of_a_client_that_does_not_wait_only_what_was_answered_is_told() {
     assert_eq!(found.operations(), ["GET"]);
     assert_eq!(found.doubts, [(Doubt::UnansweredRequest, 5)]);
 }
+
+#[test]
+fn a_further_piece_of_what_was_lost_is_not_read() {
+    let mut teller = Teller::new(&REDIS);
+    teller.turn(&ask(command(&["LRANGE", "k", "0", "-1"]) + &command(&["GET", "k"])), 200);
+    teller.turn(&tell("*100\r\n$1\r\na\r\n$1\r\nb\r\n"), 10);
+    teller.piece(Side::Client, &b"+an element\r\n".repeat(98), Some(200));
+    let found = teller.end();
+    assert_eq!(found.operations(), ["LRANGE", "GET"]);
+    assert_eq!(found.exchanges[0].seen, Seen::HeadOnly);
+    assert_eq!(found.exchanges[1].seen, Seen::RequestOnly);
+}
