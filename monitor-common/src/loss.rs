@@ -68,6 +68,8 @@ losses! {
     ActivityProgram = 18, "activity", "program_missing";
     /// Something that was forbidden found the security ring full: it was forbidden and counted all the same.
     ProtectRing = 19, "protect", "ring_full";
+    /// A process that was killed at its exec, or was not for `respond.rate`: the record found the security ring full.
+    ExecKillRing = 20, "exec_kill", "ring_full";
 }
 
 /// Number of counters.

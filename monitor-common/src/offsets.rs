@@ -124,8 +124,16 @@ offsets! {
     cred_gid = "cred" ["gid"];
     cred_egid = "cred" ["egid"];
     cred_cap_effective = "cred" ["cap_effective"];
+    cred_user_ns = "cred" ["user_ns"];
+    user_ns_level = "user_namespace" ["level"];
     css_set_dfl_cgrp = "css_set" ["dfl_cgrp"];
     cgroup_kn = "cgroup" ["kn"];
+    cgroup_root = "cgroup" ["root"];
+    cgroup_root_hierarchy = "cgroup_root" ["hierarchy_id"];
+    // All control groups of a task, a list.
+    css_set_links = "css_set" ["cgrp_links.next"];
+    css_link_cgroup = "cgrp_cset_link" ["cgrp"];
+    css_link_next = "cgrp_cset_link" ["cgrp_link.next"];
     kernfs_node_id = "kernfs_node" ["id"];
 
     // Exec.

@@ -3,7 +3,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Number of the layout described in this crate. Raised with each change that an older daemon would misread.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Which ring a record travels in; also the index of its sequence counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub enum Kind {
     ExecLong = 7,
     /// [`crate::signals::activity::ActivityHead`] and what follows it, as long as it is.
     Activity = 8,
+    /// [`crate::signals::exec_kill::ExecKillRecord`].
+    ExecKill = 9,
 }
 
 impl Kind {
@@ -56,6 +58,7 @@ impl Kind {
             6 => Self::Exec,
             7 => Self::ExecLong,
             8 => Self::Activity,
+            9 => Self::ExecKill,
             _ => return None,
         })
     }

@@ -38,7 +38,7 @@ fn this_kernel_can_do_all_that_it_should_and_nothing_stays_behind() {
         assert_eq!(check["verdict"], "ok", "{check}");
     }
     let names: Vec<_> = diagnosis["signals"].as_array().unwrap().iter().map(|signal| &signal["signal"]).collect();
-    assert_eq!(names, ["process", "exec", "tcp", "block_io", "syscalls", "activity", "protect", "host"]);
+    assert_eq!(names, ["process", "exec", "exec_kill", "tcp", "block_io", "syscalls", "activity", "protect", "host"]);
     for signal in diagnosis["signals"].as_array().unwrap() {
         // Forbidding is not for a doctor to try unasked.
         if signal["signal"] == "protect" {
@@ -52,6 +52,8 @@ fn this_kernel_can_do_all_that_it_should_and_nothing_stays_behind() {
     for (signal, hook) in hooks(&diagnosis) {
         let name = hook["hook"].as_str().unwrap();
         let state = match name {
+            // Attached only while rules kill at exec.
+            _ if signal == "exec_kill" => "unused",
             "block_rq_insert" if expected::has_hook("block_io_start") => "unused",
             "io_uring_submit_req" if !expected::has_hook(name) => "unused",
             "io_uring_submit_sqe" if expected::has_hook("io_uring_submit_req") => "unused",

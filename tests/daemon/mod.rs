@@ -14,6 +14,7 @@ mod alerts;
 mod budget;
 mod configuration;
 mod doctor;
+mod exec_kill;
 mod groups;
 mod http;
 mod itself;

@@ -321,6 +321,7 @@ pub fn shared() -> Shared {
     static DAEMON: OnceLock<Daemon> = OnceLock::new();
     // Every test brings program names of its own, which all want series of their own.
     let daemon = DAEMON.get_or_init(|| Daemon::start("[metrics]\ngroups = 2000\n"));
+    daemon.is_older_than_the_test();
     Shared { daemon, logged: daemon.log().len() }
 }
 

@@ -15,7 +15,7 @@ use serde_json::json;
 /// A daemon to which all but files is told, and nothing that rules ask for. It runs until the test process ends.
 fn daemon() -> &'static Daemon {
     static DAEMON: OnceLock<Daemon> = OnceLock::new();
-    DAEMON.get_or_init(|| {
+    let daemon = DAEMON.get_or_init(|| {
         let kinds = [
             "ioctl",
             "dup",
@@ -44,7 +44,9 @@ fn daemon() -> &'static Daemon {
             "io_uring",
         ];
         Daemon::start(&format!("[rules]\ndefaults = false\n[log]\nlevel = \"info,monitor::activity=debug\"\n[activity]\nkinds = {kinds:?}\n"))
-    })
+    });
+    daemon.is_older_than_the_test();
+    daemon
 }
 
 /// What a process asks for, one call after the other.

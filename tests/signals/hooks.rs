@@ -25,6 +25,7 @@ fn a_missing_hook_costs_its_signal_and_no_other() {
         ("activity", "full", 1.0),
         ("block_io", "off", 0.0),
         ("exec", "full", 1.0),
+        ("exec_kill", "full", 1.0),
         ("host", "full", 1.0),
         ("process", "full", 1.0),
         ("protect", "off", 0.0),

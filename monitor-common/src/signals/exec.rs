@@ -122,6 +122,10 @@ pub struct ExecHead {
     pub device: u32,
     /// 1 when it lies on overlayfs in the layer that is written to.
     pub upper_layer: u32,
+    /// 1 when something mounted the file itself there: the name is the mount point's, not its own.
+    pub mounted: u32,
+    /// `user_namespace.level` of the process: 0 in the host's. In another one everybody may mount what they like anywhere.
+    pub user_namespace: u32,
     /// Session id, as the first pid namespace numbers it.
     pub session: u32,
     /// Process group id, in the same way.

@@ -183,6 +183,7 @@ unsafe fn who(head: *mut ExecHead, task: Object) {
         (*head).euid = cred.load(offset!(cred_euid));
         (*head).suid = cred.load(offset!(cred_suid));
         (*head).cap_effective = cred.load(offset!(cred_cap_effective));
+        (*head).user_namespace = cred.follow(offset!(cred_user_ns)).load(offset!(user_ns_level));
         (*head).gid = cred.load(offset!(cred_gid));
         (*head).egid = cred.load(offset!(cred_egid));
         // A kernel without audit does not know who logged in.
@@ -217,7 +218,8 @@ unsafe fn process(task: Object) -> ProcessKey {
 unsafe fn what(head: *mut ExecHead, bprm: Object) {
     // SAFETY: fields of a map value; an argument of a BTF tracepoint.
     unsafe {
-        let inode = bprm.follow(offset!(bprm_file)).follow(offset!(file_inode));
+        let file = bprm.follow(offset!(bprm_file));
+        let inode = file.follow(offset!(file_inode));
         let superblock = inode.follow(offset!(inode_sb));
         (*head).inode = inode.load(offset!(inode_ino));
         (*head).mode = u32::from(inode.load::<u16>(offset!(inode_mode)));
@@ -231,6 +233,9 @@ unsafe fn what(head: *mut ExecHead, bprm: Object) {
         (*head).device = superblock.load(offset!(sb_dev));
         let (inode_number, device) = ((*head).inode, (*head).device);
         (*head).writer = activity::written(FileKey { inode: inode_number, device, reserved: 0 });
+        let mount = file.pointer(offset!(file_path_mnt));
+        let root = mount.pointer(offset!(vfsmount_root));
+        (*head).mounted = u32::from(file.pointer(offset!(file_path_dentry)).0 == root.0);
         (*head).per_clear = bprm.load(offset!(bprm_per_clear));
         let (name, interpreter): (u64, u64) = (bprm.load(offset!(bprm_filename)), bprm.load(offset!(bprm_interp)));
         (*head).script = u32::from(name != interpreter);

@@ -3,6 +3,7 @@
 mod activity;
 mod block_io;
 mod exec;
+mod exec_kill;
 pub(crate) mod pace;
 mod process;
 mod protect;

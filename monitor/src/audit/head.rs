@@ -33,7 +33,7 @@ impl Head {
     /// From `SEQUENCE:HASH`.
     pub fn parse(text: &str) -> Option<Self> {
         let (sequence, hash) = text.trim().split_once([':', ' '])?;
-        Some(Self { sequence: sequence.trim_start_matches('0').parse().ok()?, hash: Digest::parse(hash)? })
+        Some(Self { sequence: sequence.parse().ok()?, hash: Digest::parse(hash)? })
     }
 }
 

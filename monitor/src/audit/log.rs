@@ -61,6 +61,10 @@ impl Log {
         }
         let (active, last, found) = recover::recover(&directory, &options.seal)?;
         let head_file = HeadFile::open(&directory).map_err(failed("open the head", &directory))?;
+        // Before the first segment is made: one that is found without a head has lost it.
+        if last == Head::default() && found.missing.is_none() {
+            head_file.write(last).map_err(failed("write the head", &directory))?;
+        }
         let log = Self {
             directory,
             seal: options.seal.clone(),

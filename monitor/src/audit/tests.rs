@@ -255,6 +255,28 @@ fn a_segment_that_was_only_made_is_nobodys_fault_where_it_belongs() {
     assert!(check(&options).problems.iter().any(|problem| problem.what.contains("missing at the end")));
 }
 
+/// So it can at the very first one, wherever that is.
+#[test]
+fn a_first_start_that_was_killed_is_nobodys_fault() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = options(directory.path());
+    let first = options.directory.join(segment::name(1));
+    drop(Log::open(&options).unwrap());
+    assert_eq!(problems(&check(&options)), []);
+    fs::write(&first, "").unwrap();
+    assert_eq!(problems(&check(&options)), []);
+    fs::write(&first, r#"{"seq":1,"ti"#).unwrap();
+    assert_eq!((problems(&check(&options)), check(&options).torn_bytes), (vec![], 12));
+    fs::remove_file(&first).unwrap();
+    // The head says nothing yet of the records that are there.
+    let begun = fs::read(options.directory.join("head")).unwrap();
+    fill(&options, 3);
+    fs::write(options.directory.join("head"), begun).unwrap();
+    assert_eq!(problems(&check(&options)), []);
+    fs::remove_file(options.directory.join("head")).unwrap();
+    assert!(problems(&check(&options)).iter().any(|problem| problem.3.contains("it is missing")));
+}
+
 /// The same, where the head says that the end was acknowledged.
 #[test]
 fn acknowledged_records_that_are_gone_are_told_for_ever() {

@@ -72,6 +72,8 @@ pub fn verify(directory: &Path, seal: &Seal, expected: Option<Head>) -> io::Resu
     let mut check =
         Check { seal, report: Report::default(), last: None, began: None, pruned: Vec::new(), wanted: Vec::new() };
     match kept {
+        // Before the first record there is nothing that must be there.
+        Kept::Head(Head { sequence: 0, .. }) => {}
         Kept::Head(head) => check.wanted.push((head, "the file `head`")),
         Kept::Unreadable => check.report.wrong(
             "head",

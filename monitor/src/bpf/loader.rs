@@ -2,6 +2,7 @@
 //! something, never the others.
 
 mod attach;
+mod demand;
 mod switch;
 
 use std::{

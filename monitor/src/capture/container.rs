@@ -22,7 +22,7 @@ use super::CaptureError;
 const MAGIC: &[u8; 6] = b"MONREC";
 /// Raised with each change that an older reader would misread, or after which an older recording lacks what a replay needs:
 /// 2 has the watched paths, what rules had seen, and how many alerts were published.
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 /// A frame is closed when it has so many bytes, unpacked.
 const FRAME: usize = 1 << 20;
 /// Most bytes of a frame, packed or not; a file that claims more is broken.

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use monitor_common::record::{ABI_VERSION, Header, Kind, ProcessKey, Ring};
 use monitor_common::signals::exec::ExecHead;
+use monitor_common::signals::exec_kill::ExecKillRecord;
 use monitor_common::signals::process::ForkRecord;
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
@@ -42,6 +43,11 @@ fn exec(n: u32, parent: u32, directory: &str, name: &str) -> Vec<u8> {
 
 /// Rounds in which a process, its child and so on each execute something; every third from /tmp.
 fn make(path: &Path, rounds: u32, ended: bool) {
+    make_with(path, rounds, ended, |_| None);
+}
+
+/// The same, in each round with another record in the security ring.
+fn make_with(path: &Path, rounds: u32, ended: bool, more: impl Fn(u32) -> Option<Vec<u8>>) {
     let mut writer = Writer::create(path).unwrap();
     let named = vec![("probe".to_owned(), vec!["tool3".to_owned()])];
     writer.meta(&Meta {
@@ -53,6 +59,9 @@ fn make(path: &Path, rounds: u32, ended: bool) {
         writer.tee(Ring::Bulk, None);
         writer.tee(Ring::Security, None);
         writer.tee(Ring::Security, Some(&exec(n, n - 1, directory, &format!("tool{n}"))));
+        if let Some(record) = more(n) {
+            writer.tee(Ring::Security, Some(&record));
+        }
         writer.tee(Ring::Telemetry, None);
         writer.tee(Ring::Telemetry, Some(&fork(n - 1, n)));
         writer.tee(Ring::Security, None);
@@ -119,6 +128,26 @@ fn the_same_recording_gives_the_same_bytes() {
 }
 
 #[test]
+fn what_was_done_in_the_kernel_is_no_event() {
+    let (_directory, path) = file();
+    make(&path, 12, true);
+    let (_, without) = run(&path);
+    fs::remove_file(&path).unwrap();
+    // Just behind the exec, and in a record that is too short.
+    let killed = |n: u32| {
+        let mut record = ExecKillRecord::new_zeroed();
+        record.header = header(Kind::ExecKill, key(n).start_ns + SECOND / 2 + 1);
+        (record.process, record.table, record.outcome) = (key(n), 1, 1);
+        let length = if n == 5 { 40 } else { size_of::<ExecKillRecord>() };
+        Some(record.as_bytes()[..length].to_vec())
+    };
+    make_with(&path, 12, true, killed);
+    let (replayed, with) = run(&path);
+    assert_eq!((replayed.records, replayed.alerts, replayed.cut), (36, 4, None));
+    assert_eq!(with, without);
+}
+
+#[test]
 fn a_file_that_is_cut_off_anywhere_is_read_up_to_its_last_whole_frame() {
     let (_directory, path) = file();
     make(&path, 6, true);
@@ -171,7 +200,7 @@ fn another_file_and_another_version_are_told() {
     assert!(error.contains("is no recording"), "{error}");
     fs::write(&path, b"MONREC\x09\0").unwrap();
     let error = replay(&path, &ReplayOptions::default(), |_, _| ()).unwrap_err().to_string();
-    assert!(error.contains("a recording of version 9, this program reads 2"), "{error}");
+    assert!(error.contains("a recording of version 9, this program reads 3"), "{error}");
     let other = directory.path().join("other");
     let mut writer = Writer::create(&other).unwrap();
     writer.meta(&Meta { abi: ABI_VERSION + 1, monitor: "9.9".to_owned(), ..Meta::default() });

@@ -15,6 +15,8 @@ use crate::detect::eval::Engine;
 use crate::detect::lang::ast::{Diagnostic, Rule};
 use crate::detect::lang::nearest;
 use crate::detect::severity;
+use crate::observer::responses;
+use crate::respond;
 use crate::ruleset::RuleSet;
 
 /// Carries it out.
@@ -28,10 +30,11 @@ pub(super) fn run(command: RulesCommand, sources: Sources, console: &mut Console
             let set = set(&paths, sources)?;
             list(&set.rules, json, console)
         }
-        RulesCommand::Explain { rule, paths } => {
-            let set = set(&paths, sources)?;
-            explain(set, &rule, console)
+        RulesCommand::Explain { rule, paths } if paths.is_empty() => {
+            let config = Loaded::load(sources)?.config;
+            explain(RuleSet::of_config(&config.rules), &rule, Some(&responses(&config)), console)
         }
+        RulesCommand::Explain { rule, paths } => explain(set(&paths, sources)?, &rule, None, console),
         RulesCommand::Test { file, rules, expect } => test(&file, rules, &expect, console),
     })
 }
@@ -82,7 +85,8 @@ fn list(rules: &[Rule], json: bool, console: &mut Console<'_>) -> Exit {
     console.ended(written)
 }
 
-fn explain(set: RuleSet, name: &str, console: &mut Console<'_>) -> Exit {
+/// `respond`: what the configuration says about responses, if there is one.
+fn explain(set: RuleSet, name: &str, respond: Option<&respond::Options>, console: &mut Console<'_>) -> Exit {
     let Some(rule) = set.rules.iter().find(|rule| rule.name == name).cloned() else {
         let known = nearest(name, set.rules.iter().map(|rule| rule.name.as_str()));
         let hint = known.map_or_else(String::new, |known| format!("; did you mean `{known}`?"));
@@ -105,12 +109,27 @@ fn explain(set: RuleSet, name: &str, console: &mut Console<'_>) -> Exit {
         }
     }
     match engine.explain(name) {
-        Some(compiled) => text.push_str(&compiled),
+        Some(compiled) => {
+            text.push_str(&compiled);
+            text.push_str(&format!("  response: {}\n", printable(&killing(&engine, &rule, respond))));
+        }
         None if !rule.enabled => text.push_str("  it is off\n"),
         None => text.push_str("  it is left out: `monitor rules check` says why\n"),
     }
     let written = console.print(&text);
     console.ended(written)
+}
+
+/// Where its process is killed, if it is.
+fn killing(engine: &Engine, rule: &Rule, options: Option<&respond::Options>) -> String {
+    match options.and_then(|options| respond::of_rule(options, engine, rule)) {
+        Some(Ok(_)) => "killed in the kernel at exec, before the first instruction".to_owned(),
+        Some(Err(why)) => format!("killed from user space, because {why}"),
+        None => match engine.at_exec(&rule.name) {
+            Ok(_) => "its process is not killed; if it were, in the kernel at exec".to_owned(),
+            Err(why) => format!("its process is not killed; if it were, from user space, because {why}"),
+        },
+    }
 }
 
 /// Goes through a recording and compares how often each rule fired with what is expected.

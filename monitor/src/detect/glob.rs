@@ -52,6 +52,12 @@ impl Glob {
         if absolute { Ok(glob) } else { Err(BadGlob::Relative) }
     }
 
+    /// What everything that matches begins with, and whether it is all that matches.
+    pub fn start(&self) -> (&[u8], bool) {
+        let end = self.0.iter().position(|byte| matches!(byte, b'*' | b'?'));
+        (&self.0[..end.unwrap_or(self.0.len())], end.is_none())
+    }
+
     /// Whether all of `text` matches. Takes at most pattern length times text length steps.
     pub fn matches(&self, text: &[u8]) -> bool {
         // reached[i]: the pattern so far matches the first i bytes of the text.

@@ -25,7 +25,8 @@ pub const fn blinds(loss: Loss) -> bool {
         | Loss::ActivityBulkRing
         | Loss::ActivityThrottled
         | Loss::ActivityProgram
-        | Loss::ProtectRing => true,
+        | Loss::ProtectRing
+        | Loss::ExecKillRing => true,
         Loss::Slots
         | Loss::ThreadCollision
         | Loss::SyscallErrors

@@ -2,7 +2,10 @@
 
 use monitor_common::{
     record::{Header, Kind},
-    signals::process::{ExitRecord, ForkRecord},
+    signals::{
+        exec_kill::ExecKillRecord,
+        process::{ExitRecord, ForkRecord},
+    },
 };
 use zerocopy::FromBytes as _;
 
@@ -25,6 +28,8 @@ pub enum Happened {
     Exec(Box<Exec>),
     /// A process asked something of the kernel.
     Activity(Box<Activity>),
+    /// The kernel program killed a process at its exec, or did not for want of a token: what we did, no event.
+    ExecKill(Box<ExecKillRecord>),
 }
 
 impl Happened {
@@ -47,6 +52,10 @@ impl Happened {
                 let activity = activity::decode(record).map_err(|error| error.to_string())?;
                 Ok(Self::Activity(activity.into()))
             }
+            Some(Kind::ExecKill) => {
+                let (record, _) = ExecKillRecord::read_from_prefix(record).map_err(|_| SHORT)?;
+                Ok(Self::ExecKill(record.into()))
+            }
             None => Err("its kind is unknown".to_owned()),
         }
     }
@@ -58,6 +67,7 @@ impl Happened {
             Self::Exit(exit) => exit.header.time_ns,
             Self::Exec(exec) => exec.time_ns,
             Self::Activity(activity) => activity.time_ns,
+            Self::ExecKill(record) => record.header.time_ns,
         }
     }
 
@@ -68,6 +78,7 @@ impl Happened {
             Self::Exit(exit) => table.on_exit(exit),
             Self::Exec(exec) => table.on_exec(exec),
             Self::Activity(activity) => table.on_activity(activity),
+            Self::ExecKill(_) => {}
         }
     }
 }

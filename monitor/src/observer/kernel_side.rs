@@ -33,6 +33,7 @@ use crate::{
         SIGNALS,
         activity::{Activities, Selection, WatchedPaths},
         block_io::BlockIo,
+        exec_kill::ExecKill,
         protect::Protect,
         syscalls::Syscalls,
         tcp::Tcp,
@@ -67,6 +68,8 @@ pub struct KernelSide {
     pub block_io: Option<BlockIo>,
     /// Activities.
     pub activity: Option<Activities>,
+    /// What kills at exec.
+    pub exec_kill: Option<ExecKill>,
     /// What keeps others off.
     pub protect: Option<Protect>,
     /// The order of what comes out of the rings.
@@ -124,6 +127,7 @@ impl KernelSide {
         let tcp = if loaded.runs("tcp") { Some(Tcp::new(&mut loaded)?) } else { None };
         let block_io = if loaded.runs("block_io") { Some(BlockIo::new(&mut loaded)?) } else { None };
         let activity = if loaded.runs("activity") { Some(Activities::new(&mut loaded)?) } else { None };
+        let exec_kill = if loaded.runs("exec_kill") { Some(ExecKill::new(&mut loaded)?) } else { None };
         let ring = |loaded: &mut Loaded, ring| -> Result<Drain, BpfError> {
             let map: RingBuf<_> = loaded.take(drain::map(ring))?;
             Ok(Drain::new(map))
@@ -140,6 +144,7 @@ impl KernelSide {
             tcp,
             block_io,
             activity,
+            exec_kill,
             protect,
             order: Order::default(),
             security,

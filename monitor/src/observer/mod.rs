@@ -1,6 +1,7 @@
 //! The pipeline: one thread that drains the rings, knows the processes, adds up the numbers and runs the rules. Nothing
 //! here is shared, so nothing is locked; the HTTP server asks by message and gets copies.
 
+mod at_exec;
 mod budget;
 mod collect;
 mod happened;
@@ -52,6 +53,7 @@ pub use happened::Happened;
 pub use kernel_side::{Batch, KernelSide};
 pub use order::{Order, Rings};
 pub use publish::{Judge, Judged, lost};
+pub use respond::options as responses;
 pub use world::{HostNames, HostSide, Surroundings};
 
 /// Between two slices of /proc.
@@ -95,6 +97,8 @@ pub struct Observer {
     sink: Arc<Sink>,
     trail: Arc<Trail>,
     responder: Option<Responder>,
+    /// What is killed in the kernel.
+    at_exec: at_exec::AtExec,
     /// Names of users, groups and the host.
     names: HostNames,
     /// Nanoseconds since 1970 at boot, as last looked at.
@@ -183,7 +187,7 @@ impl Observer {
         // Parsing the kernel's type information took several times what the daemon needs from now on.
         sys::trim_heap();
         let governor = budget::governor(&config, kernel.as_ref());
-        Self {
+        let mut observer = Self {
             config,
             kernel,
             table,
@@ -194,6 +198,7 @@ impl Observer {
             sink,
             trail,
             responder,
+            at_exec: at_exec::AtExec::default(),
             names: HostNames::of_host(),
             boot_ns: BootClock::read().boot_ns(),
             health,
@@ -203,7 +208,9 @@ impl Observer {
             heartbeat,
             heart: heart::Heart::default(),
             pulse,
-        }
+        };
+        observer.set_at_exec();
+        observer
     }
 
     /// Works until `shutdown` becomes true or its sender is gone.
@@ -236,6 +243,8 @@ impl Observer {
         // What is in the rings has happened: tell it before the end.
         self.round();
         self.round();
+        let held = self.held();
+        self.release_held(held, true);
         self.memory.close(&self.judge.engine);
     }
 
@@ -244,15 +253,20 @@ impl Observer {
         self.heartbeat.store(since_boot(), Ordering::Relaxed);
         let Some(kernel) = &mut self.kernel else { return 0 };
         let Batch { taken, happened } = kernel.drain(Pace::BATCH, None);
+        let held = self.held();
         for record in happened {
             if self.hears(&record) {
                 continue;
+            }
+            if let Happened::ExecKill(record) = &record {
+                self.killed(record);
             }
             // The table is as it was at that moment: rules are asked before anything later changes it.
             record.apply(&mut self.table);
             self.publish(record);
         }
         self.table.settle();
+        self.release_held(held, false);
         if self.kernel.as_ref().is_some_and(KernelSide::crowded) {
             self.fold();
         }
@@ -280,6 +294,7 @@ impl Observer {
         if due(&mut self.due.expire, EXPIRE) {
             self.table.expire(since_boot());
             self.advance();
+            self.lend();
             self.report_losses();
         }
         if due(&mut self.due.heart, heart::PERIOD) {
@@ -364,6 +379,7 @@ impl Observer {
                     kernel.select(selection(&config, &self.judge.engine), config.activity.bulk_rate);
                 }
                 self.config = config;
+                self.set_at_exec();
                 info!("works by the new configuration");
                 let _ = to.send(());
             }

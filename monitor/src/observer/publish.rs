@@ -9,11 +9,10 @@ use crate::{
     detect::{
         self, EVENT_LOSS, Event, LossCount, LossWatch, Recorder, What, World as _, blinds,
         eval::{Engine, Finding},
-        lang::ast,
     },
     events::{Alert, Ancestor, BootClock, Lost, Subject, text::lossy},
     processes::ProcessId,
-    respond::{Action, Deed},
+    respond::{Deed, asked},
 };
 
 /// Most ancestors in an event: a chain of processes can be as long as somebody likes.
@@ -56,8 +55,8 @@ impl Judge {
         happened: Happened,
         now: impl FnOnce() -> (BootClock, Lost),
     ) -> Vec<Judged> {
+        let Some(event) = event(self.events + 1, happened) else { return Vec::new() };
         self.events += 1;
-        let event = event(self.events, happened);
         let mut findings = Vec::new();
         self.engine.on_event(&event, world, &mut findings);
         let mut judged = Vec::new();
@@ -99,7 +98,7 @@ impl Judge {
         let whose = [id].into_iter().chain(world.table.ancestors(id).map(|process| process.id));
         let recent = self.recorder.recent(whose, finding.time_ns);
         let summary = finding.summary;
-        let deeds = finding.rule.more.respond.as_ref().filter(|_| !summary).map(deed).into_iter().collect();
+        let deeds = finding.rule.more.respond.as_ref().filter(|_| !summary).map(asked).into_iter().collect();
         let subject = subject(world, id, event.filter(|_| !summary), clock);
         let groups = world.table.groups();
         let visible = world.table.get(id).map(|process| groups.visible(process.group));
@@ -109,7 +108,8 @@ impl Judge {
     }
 }
 
-fn event(number: u64, happened: Happened) -> Event {
+/// What rules are asked about; none: what we did ourselves.
+fn event(number: u64, happened: Happened) -> Option<Event> {
     let time_ns = happened.time_ns();
     let (cpu, process, tid, what) = match happened {
         Happened::Exec(exec) => (exec.cpu, exec.process, exec.process.tgid, What::Exec(exec)),
@@ -118,8 +118,9 @@ fn event(number: u64, happened: Happened) -> Event {
             (exit.header.cpu, exit.process, exit.process.tgid, What::Exit { status: Some(exit.status) })
         }
         Happened::Activity(activity) => (activity.cpu, activity.process, activity.tid, What::Activity(activity)),
+        Happened::ExecKill(_) => return None,
     };
-    Event { number, time_ns, cpu, process, tid, what }
+    Some(Event { number, time_ns, cpu, process, tid, what })
 }
 
 /// The process of an event: of an exec as the exec tells it, which has all arguments, else as the table knows it.
@@ -148,16 +149,6 @@ fn subject(world: &Surroundings<'_>, id: ProcessId, event: Option<&Event>, clock
     }
 }
 
-fn deed(respond: &ast::Respond) -> Deed {
-    let (action, command) = match &respond.action {
-        ast::Action::Kill => (Action::Kill, Vec::new()),
-        ast::Action::Stop => (Action::Stop, Vec::new()),
-        ast::Action::Freeze => (Action::Freeze, Vec::new()),
-        ast::Action::Run(command) => (Action::Run, command.clone()),
-    };
-    Deed { action, dry_run: respond.dry_run, command }
-}
-
 /// Records lost since the start, by ring. The gaps in the numbers prove it; the kernel's own count knows the latest.
 pub fn lost(kernel: Option<&KernelSide>) -> Lost {
     let Some(kernel) = kernel else { return Lost::default() };
@@ -165,7 +156,7 @@ pub fn lost(kernel: Option<&KernelSide>) -> Lost {
         security_ring: kernel
             .account(Ring::Security)
             .missing
-            .max(kernel.lost(Loss::ExecRing) + kernel.lost(Loss::ActivityRing)),
+            .max(kernel.lost(Loss::ExecRing) + kernel.lost(Loss::ActivityRing) + kernel.lost(Loss::ExecKillRing)),
         telemetry_ring: kernel
             .account(Ring::Telemetry)
             .missing
@@ -206,13 +197,13 @@ impl Observer {
         self.tell(judged);
     }
 
-    fn tell(&self, judged: Vec<Judged>) {
+    fn tell(&mut self, judged: Vec<Judged>) {
         for Judged { alert, label, deeds, summary } in judged {
             let published = self.store.publish_counted(&alert, &label);
             self.sink.write(&published);
             self.trail.alert(&published);
-            if let Some(responder) = self.responder.as_ref().filter(|_| !summary) {
-                responder.respond(&alert, &published, &deeds);
+            if !summary {
+                self.respond(alert, published, deeds);
             }
         }
     }

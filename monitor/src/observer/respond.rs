@@ -23,7 +23,7 @@ pub(super) fn start(config: &Config, trail: &Arc<Trail>) -> Option<Responder> {
 }
 
 /// The options.
-pub(super) fn options(config: &Config) -> Options {
+pub fn options(config: &Config) -> Options {
     let respond = &config.respond;
     let rules = [
         (Action::Kill, &respond.kill),

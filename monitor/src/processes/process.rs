@@ -89,7 +89,7 @@ pub struct Image {
     pub filename: Box<[u8]>,
     /// `filename` is a script that `exe` interprets.
     pub script: bool,
-    /// The program's file, where the daemon saw the exec.
+    /// The program's file. Where the daemon did not see the exec, as `/proc` has it, without its times.
     pub file: ExecFile,
     /// Who last opened the program's file for writing, when that was shortly before the exec.
     pub written: Option<Written>,
@@ -138,6 +138,7 @@ impl Image {
             args_length: snapshot.args.len().try_into().unwrap_or(u32::MAX),
             args_cut: snapshot.args_cut,
             cwd: snapshot.cwd.as_slice().into(),
+            file: snapshot.file,
             tty: snapshot.stat.tty.as_slice().into(),
             ..Self::default()
         }
@@ -218,6 +219,8 @@ pub struct Process {
     pub credentials_before: Option<(u64, Credentials)>,
     /// Path of the program before the last exec that was seen, which was at `exec_ns`; empty: not known.
     pub exe_before: Box<[u8]>,
+    /// That program was root's ([`ExecFile::of_root`]).
+    pub of_root_before: bool,
     /// Session id (setsid(2)); 0: not known.
     pub session: u32,
     /// Process group id (setpgid(2)); 0: not known.
@@ -283,6 +286,7 @@ impl Process {
             credentials: Credentials::default(),
             credentials_before: None,
             exe_before: Box::default(),
+            of_root_before: false,
             session: 0,
             process_group: 0,
             connection: None,

@@ -11,9 +11,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{ProcessId, usage::Usage};
+use crate::signals::exec::ExecFile;
 
 /// A kernel thread (`PF_KTHREAD` of `include/linux/sched.h`).
 const PF_KTHREAD: u64 = 0x0020_0000;
+/// Inode number of the user namespace that the kernel starts with (`PROC_USER_INIT_INO` of `include/linux/proc_ns.h`).
+const FIRST_USER_NAMESPACE: u64 = 0xeffffffd;
 /// Most threads of a process that are added up; a file is read for each.
 const THREADS: usize = 64;
 /// Most descriptors that are counted one by one, on kernels before 6.2.
@@ -222,6 +225,24 @@ pub(super) fn exe(pid: u32) -> io::Result<Vec<u8>> {
     Ok(name.strip_prefix(b"/").filter(|rest| rest.starts_with(b"memfd:")).unwrap_or(name).to_vec())
 }
 
+/// The program's file as the exec record describes it, but for its times: the link leads to the file itself, whatever
+/// has its name by now. Which layer of an overlay it lies in, and whether it was mounted there, `/proc` does not tell.
+pub(super) fn exe_file(pid: u32) -> io::Result<ExecFile> {
+    let link = format!("/proc/{pid}/exe");
+    let file = std::fs::metadata(&link)?;
+    let (major, minor) = (rustix::fs::major(file.dev()), rustix::fs::minor(file.dev()));
+    Ok(ExecFile {
+        mode: file.mode(),
+        links: file.nlink().try_into().unwrap_or(u32::MAX),
+        owner: file.uid(),
+        inode: file.ino(),
+        device: major << 20 | minor,
+        magic: rustix::fs::statfs(&link)?.f_type as u64,
+        foreign_mounts: std::fs::metadata(format!("/proc/{pid}/ns/user"))?.ino() != FIRST_USER_NAMESPACE,
+        ..ExecFile::default()
+    })
+}
+
 /// The working directory.
 pub(super) fn cwd(pid: u32) -> io::Result<Vec<u8>> {
     std::fs::read_link(format!("/proc/{pid}/cwd")).map(|path| path.into_os_string().as_bytes().to_vec())
@@ -241,6 +262,7 @@ pub(super) struct Snapshot {
     pub(super) stat: Stat,
     pub(super) status: Status,
     pub(super) exe: Vec<u8>,
+    pub(super) file: ExecFile,
     pub(super) args: Vec<u8>,
     /// More arguments than were read.
     pub(super) args_cut: bool,
@@ -261,6 +283,7 @@ impl Snapshot {
         let snapshot = Self {
             id: ProcessId { pid, start_ticks: stat.start_ticks },
             exe: exe(pid).unwrap_or_default(),
+            file: exe_file(pid).unwrap_or_default(),
             args: arguments,
             args_cut,
             cwd: cwd(pid).unwrap_or_default(),

@@ -12,7 +12,7 @@ use super::{Guard, Outcome, Refusal, Target};
 /// A kernel thread (`PF_KTHREAD` of `include/linux/sched.h`).
 const PF_KTHREAD: u64 = 0x0020_0000;
 /// Where control groups are.
-const CGROUPS: &str = "/sys/fs/cgroup";
+pub(super) const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// What is wanted of `/proc/PID/stat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

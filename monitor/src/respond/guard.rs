@@ -74,9 +74,12 @@ impl Guard {
 
     /// Whether a process in these control groups is in ours. The root holds everybody, and says nothing.
     pub(super) fn shares(&self, cgroups: &[(String, String)]) -> bool {
-        // Those hierarchies by which services are kept apart, and frozen; others hold whole containers.
-        let counts = |hierarchy: &str| matches!(hierarchy, "0" | "name=systemd" | "freezer");
-        cgroups.iter().any(|cgroup| counts(&cgroup.0) && cgroup.1 != "/" && self.cgroups.contains(cgroup))
+        cgroups.iter().any(|cgroup| Self::counts(&cgroup.0) && cgroup.1 != "/" && self.cgroups.contains(cgroup))
+    }
+
+    /// Those hierarchies by which services are kept apart, and frozen; others hold whole containers.
+    pub(super) fn counts(hierarchy: &str) -> bool {
+        matches!(hierarchy, "0" | "name=systemd" | "freezer")
     }
 
     /// Whether to freeze this control group would freeze us.

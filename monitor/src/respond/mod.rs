@@ -5,6 +5,7 @@
 //! process that was compared is the one that is hit, whoever else gets its number meanwhile.
 
 mod act;
+mod at_exec;
 mod guard;
 mod program;
 mod rate;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use crate::detect::Glob;
 
+pub use at_exec::{asked, of_rule, plan};
 pub use guard::{Guard, Refusal};
 pub use responder::{METRICS, Responder};
 

@@ -90,7 +90,7 @@ impl Set {
         let process = Subject { pid, start_ticks, exe: exe.to_owned(), ..Subject::default() };
         let alert = Alert::new(Timestamp::UNIX_EPOCH, "the_rule", Severity::High, process);
         let published: Arc<Published> = Store::new(1).publish(&alert);
-        self.responder.respond(&alert, &published, &self.asked);
+        self.responder.respond(&alert, &published, &self.asked, false);
     }
 
     /// Action, outcome and reason of each response in the trail, when there are so many.

@@ -4,11 +4,12 @@ pub(in crate::signals) mod decode;
 
 use monitor_common::record::ProcessKey;
 use monitor_common::signals::exec::Stdio;
+use serde::{Deserialize, Serialize};
 
 pub use decode::{DecodeError, ENVIRONMENT, decode};
 
 /// The file that is executed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecFile {
     /// Type and permission bits (`st_mode`).
     pub mode: u32,
@@ -28,6 +29,26 @@ pub struct ExecFile {
     pub changed_ns: u64,
     /// It lies on an overlay file system and belongs to the layer that is written to: it is not part of the image.
     pub upper_layer: bool,
+    /// The file itself is what is mounted there: its path is the mount point's.
+    pub mounted: bool,
+    /// It is executed in another user namespace than the host's first one, whose mounts are whatever its maker likes.
+    pub foreign_mounts: bool,
+}
+
+/// Magic number of FUSE (`include/uapi/linux/magic.h`): who owns a file there is what a program of its user's says.
+pub(crate) const FUSE: u64 = 0x6573_5546;
+
+impl ExecFile {
+    /// Root, and nobody but root, can have put this program at this path: its file belongs to root, still has a name, and
+    /// the path leads to it on the host, too. False where the file is not known.
+    pub const fn of_root(&self) -> bool {
+        self.inode != 0
+            && self.owner == 0
+            && self.links > 0
+            && self.magic != FUSE
+            && !self.mounted
+            && !self.foreign_mounts
+    }
 }
 
 /// Who last opened a file for writing.

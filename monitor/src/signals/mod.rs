@@ -4,6 +4,7 @@
 pub mod activity;
 pub mod block_io;
 pub mod exec;
+pub mod exec_kill;
 pub mod host;
 pub mod keyed;
 pub mod protect;
@@ -34,6 +35,9 @@ pub enum Need {
     InPlaceOf(&'static str, &'static str),
     /// Nothing, where system calls are timed in this way; elsewhere it is not used.
     For(Timing),
+    /// Nothing: it is off. The program is loaded, and attached only when there is something for it to do: then. This is so
+    /// without it.
+    OnDemand(&'static str, &'static str),
     /// Less: this is lost. The program is not attached: the one on its hook goes on in it for calls of the class.
     TailCall(Class, &'static str),
 }
@@ -158,6 +162,49 @@ pub static SIGNALS: &[Signal] = &[
             "mount_mountpoint",
         ],
         needs: &["process"],
+    },
+    Signal {
+        name: "exec_kill",
+        summary: "Kills at exec, before the first instruction, where a rule's response allows it.",
+        hooks: &[Hook { program: programs::EXEC_KILL, need: Need::OnDemand(exec_kill::WHEN, exec_kill::WITHOUT) }],
+        fields: &[
+            "task_tgid",
+            "task_comm",
+            "task_group_leader",
+            "task_start_boottime",
+            "task_cred",
+            "task_cgroups",
+            "cred_uid",
+            "cred_euid",
+            "cred_suid",
+            "cred_gid",
+            "cred_egid",
+            "bprm_file",
+            "file_inode",
+            "file_path_mnt",
+            "file_path_dentry",
+            "inode_mode",
+            "inode_ino",
+            "inode_nlink",
+            "inode_uid",
+            "inode_sb",
+            "inode_end",
+            "sb_magic",
+            "dentry_parent",
+            "dentry_name",
+            "vfsmount_root",
+            "mount_mnt",
+            "mount_parent",
+            "mount_mountpoint",
+            "css_set_links",
+            "css_link_cgroup",
+            "css_link_next",
+            "cgroup_kn",
+            "cgroup_root",
+            "cgroup_root_hierarchy",
+            "kernfs_node_id",
+        ],
+        needs: &["exec"],
     },
     Signal {
         name: "tcp",

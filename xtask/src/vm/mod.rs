@@ -48,8 +48,10 @@ pub(crate) const HERE: bool = cfg!(target_arch = "x86_64");
 const SLOWNESS: u32 = 8;
 
 /// Tests outside of `signals::` that depend on the kernel. The others look at files, arguments and HTTP.
-const DAEMON_TESTS: [&str; 6] = [
+const DAEMON_TESTS: [&str; 8] = [
     "daemon::doctor::",
+    "daemon::exec_kill::spared::",
+    "daemon::exec_kill::whoever_is_to_be_killed",
     "daemon::no_btf::",
     "daemon::lifecycle::a_killed_daemon",
     "daemon::lifecycle::a_terminating_signal",

@@ -10,7 +10,7 @@ use aya::{
 use monitor_common::signals::activity::Class;
 use tracing::debug;
 
-use super::{HookReport, HookState, PROTECT, Settings, SignalReport, SignalState, chain, switch};
+use super::{HookReport, HookState, PROTECT, Settings, SignalReport, SignalState, chain, demand::on_demand, switch};
 use crate::{
     bpf::{Attach, Program, kernel::Kernel, maps},
     signals::{Need, SIGNALS, Signal},
@@ -59,6 +59,7 @@ pub(super) fn attach_signal(
                 continue;
             }
             Need::InPlaceOf(better, _) if kernel.has_hook(better) => HookState::Unused(format!("{better} is better")),
+            Need::OnDemand(when, _) => on_demand(hook.program, when, kernel, ebpf),
             Need::TailCall(class, _) => {
                 try_hook(hook.program, name, kernel, attached, || put(hook.program, class, kernel, ebpf))
             }
@@ -66,11 +67,14 @@ pub(super) fn attach_signal(
         };
         let failed = matches!(state, HookState::Failed(_));
         let missed = match hook.need {
-            Need::Optional(what) | Need::TailCall(_, what) | Need::InPlaceOf(_, what) => Some(what).filter(|_| failed),
+            Need::Optional(what) | Need::TailCall(_, what) | Need::InPlaceOf(_, what) | Need::OnDemand(_, what) => {
+                Some(what).filter(|_| failed)
+            }
             _ => None,
         };
-        if let (Need::Required | Need::For(_), HookState::Failed(reason)) = (hook.need, &state) {
-            report.state = SignalState::Off(format!("{name}: {reason}"));
+        if let (Need::Required | Need::For(_) | Need::OnDemand(..), HookState::Failed(reason)) = (hook.need, &state) {
+            let without = missed.map_or_else(String::new, |what| format!("; {what}"));
+            report.state = SignalState::Off(format!("{name}: {reason}{without}"));
         }
         if let Some(what) = missed.filter(|what| !lost.contains(what)) {
             lost.push(what);

@@ -12,6 +12,7 @@ use crate::detect::lang::{Loaded, load};
 
 mod book;
 mod environment;
+mod exceptions;
 mod logic;
 
 /// Read once for all tests.

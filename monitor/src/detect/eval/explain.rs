@@ -68,7 +68,7 @@ impl Engine {
         found
     }
 
-    fn written(&self, tree: &Tree) -> String {
+    pub(super) fn written(&self, tree: &Tree) -> String {
         let joined = |parts: &[Tree], word: &str| {
             let parts: Vec<String> = parts.iter().map(|part| self.written(part)).collect();
             format!("({})", parts.join(word))

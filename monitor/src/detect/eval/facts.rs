@@ -7,7 +7,7 @@ use monitor_common::record::ProcessKey;
 use crate::detect::{Event, What, World};
 use crate::processes::{Credentials, Image, Process, ProcessId};
 use crate::signals::activity::Activity;
-use crate::signals::exec::Exec;
+use crate::signals::exec::{Exec, ExecFile};
 
 /// Most ancestors that are looked at: a longer chain was made to hide something behind.
 pub(super) const ANCESTORS: usize = 16;
@@ -180,6 +180,14 @@ impl<'a> Subject<'a> {
         match self {
             Self::Exec(exec) => &exec.exe,
             Self::Process(process) => &process.image.exe,
+        }
+    }
+
+    /// File of its program.
+    pub fn file(self) -> &'a ExecFile {
+        match self {
+            Self::Exec(exec) => &exec.file,
+            Self::Process(process) => &process.image.file,
         }
     }
 

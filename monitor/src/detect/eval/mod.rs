@@ -7,6 +7,7 @@
 //! matches.
 
 mod args;
+mod at_exec;
 mod calls;
 mod checks;
 mod engine;
@@ -30,6 +31,7 @@ mod transform;
 mod tree;
 mod value;
 
+pub use at_exec::{AtExec, Fact, Pattern, Term};
 pub use engine::{Changed, Engine};
 pub use files::Files;
 pub use finding::{Evidence, Finding, Repeated, Storm};

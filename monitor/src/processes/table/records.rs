@@ -59,6 +59,7 @@ impl ProcessTable {
         let Some(process) = self.entries.get_mut(&id) else { return };
         // Two rings: an older exec may come after a newer one was learned from /proc, but not after a newer record.
         process.exe_before.clone_from(&process.image.exe);
+        process.of_root_before = process.image.file.of_root();
         process.credentials_before = Some((exec.time_ns, process.credentials));
         process.image = Arc::new(Image::of_exec(exec));
         process.comm = exec.comm.as_slice().into();

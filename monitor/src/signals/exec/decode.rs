@@ -123,7 +123,7 @@ pub fn decode(record: &[u8]) -> Result<Exec, DecodeError> {
     let long = match Kind::from_number(head.header.kind) {
         Some(Kind::Exec) => false,
         Some(Kind::ExecLong) => true,
-        Some(Kind::Fork | Kind::Exit | Kind::Activity) | None => {
+        Some(Kind::Fork | Kind::Exit | Kind::Activity | Kind::ExecKill) | None => {
             return Err(DecodeError::NotExec { kind: head.header.kind });
         }
     };
@@ -172,6 +172,8 @@ pub fn decode(record: &[u8]) -> Result<Exec, DecodeError> {
             modified_ns: head.modified_ns,
             changed_ns: head.changed_ns,
             upper_layer: head.upper_layer != 0,
+            mounted: head.mounted != 0,
+            foreign_mounts: head.user_namespace != 0,
         },
         gained: head.per_clear != 0,
         stdio: head.stdio,

@@ -62,7 +62,7 @@ pub(super) fn run(exe: &str, args: &[&str], with: impl FnOnce(&mut Exec)) -> Eve
         exec.args = args.iter().map(|arg| arg.as_bytes().to_vec()).collect();
         exec.args_length = args.iter().map(|arg| arg.len() as u32 + 1).sum();
         (exec.uid, exec.euid, exec.suid) = (0, 0, 0);
-        (exec.file.mode, exec.file.links) = (0o100_755, 1);
+        (exec.file.mode, exec.file.links, exec.file.inode) = (0o100_755, 1, 7);
         with(exec);
     })
 }

@@ -9,11 +9,11 @@ use monitor_common::signals::exec::{FdKind, Stdio};
 use monitor_common::signals::protect::Denial;
 
 use super::book::{Rulebook, run};
-use crate::detect::eval::tests::{activity, name, open, socket};
+use crate::detect::eval::tests::{activity, name, of_root, open, socket};
 use crate::detect::{Event, What};
 use crate::processes::{Connection, Image};
 use crate::signals::activity::Activity;
-use crate::signals::exec::Written;
+use crate::signals::exec::{ExecFile, FUSE, Written};
 
 fn inet() -> Stdio {
     let mut inet = Stdio { kind: FdKind::Inet as u32, family: libc::AF_INET as u16, state: 1, ..Stdio::default() };
@@ -65,7 +65,8 @@ fn a_shell_on_a_connection() {
     // A renamed copy is no shell by its name, but nothing that is installed either.
     book.finds(&tool("/tmp/updater"), "revshell_stdio_socket_tool");
     book.host.change(20, |process| {
-        process.image = Arc::new(Image { exe: b"/usr/sbin/inetd".as_slice().into(), ..Image::default() });
+        process.image =
+            Arc::new(Image { exe: b"/usr/sbin/inetd".as_slice().into(), file: of_root(), ..Image::default() });
     });
     book.finds(&shell([inet(); 3]), "revshell_stdio_socket_service");
     book.misses(&shell([inet(); 3]), "revshell_stdio_socket");
@@ -117,19 +118,32 @@ fn programs_from_where_none_should_be() {
     });
     book.finds(&script, "exec_tmp_script");
     book.misses(&script, "exec_tmp");
-    let linker = |book: &mut Rulebook, exe: &str| {
+    let linker = |book: &mut Rulebook, exe: &str, file: ExecFile| {
         book.host.add(70, Some(20), "ld", exe, &["ld"]);
         book.host.change(70, |process| {
-            process.image = Arc::new(Image { exe: exe.as_bytes().into(), ..Image::default() });
+            process.image = Arc::new(Image { exe: exe.as_bytes().into(), file, ..Image::default() });
             process.connection = None;
         });
     };
     let by = Written { by: ProcessKey { start_ns: 70_000_000_000, tgid: 70, reserved: 0 }, time_ns: 99_000_000_000 };
     let built = run("/tmp/x", &["x"], |exec| exec.written = Some(by));
-    linker(&mut book, "/usr/bin/x86_64-linux-gnu-ld.bfd");
+    let ld = "/usr/bin/x86_64-linux-gnu-ld.bfd";
+    linker(&mut book, ld, of_root());
     book.misses(&built, "exec_tmp");
-    linker(&mut book, "/tmp/ld");
+    linker(&mut book, "/tmp/ld", of_root());
     book.finds(&built, "exec_tmp");
+    // A program that only has the linker's name: somebody's own that they mounted there, in one way or the other.
+    for file in [
+        ExecFile { owner: 1000, ..of_root() },
+        ExecFile { mounted: true, ..of_root() },
+        ExecFile { foreign_mounts: true, ..of_root() },
+        ExecFile { magic: FUSE, ..of_root() },
+        ExecFile { links: 0, ..of_root() },
+        ExecFile::default(),
+    ] {
+        linker(&mut book, ld, file);
+        book.finds(&built, "exec_tmp");
+    }
     book.misses(&built, "drop_and_exec");
     book.host.change(70, |process| {
         let peer = "192.0.2.1:80".parse().unwrap();

@@ -18,6 +18,13 @@ const OURS: &[(&str, &str)] = &[
     ("proc.is_script", "`proc.filename` is a script that `proc.exepath` interprets."),
     ("proc.script", "Absolute path of that script. Only of execs."),
     ("proc.exepath_before", "Program that the process ran before this exec."),
+    (
+        "proc.exepath.of_root",
+        "`proc.exepath`, if nobody but root can have put this program there: its file belongs to root, has a name, and is not \
+         reached through a mount of its own or in a user namespace of somebody's. Use it in exceptions.",
+    ),
+    ("proc.aexepath.of_root", "The same of ancestors."),
+    ("proc.exepath_before.of_root", "The same of `proc.exepath_before`."),
     ("proc.arglen", "True length of all arguments, bytes, however few are kept."),
     ("proc.unit", "systemd service."),
     ("proc.kernel_thread", "It is a part of the kernel."),
@@ -30,6 +37,7 @@ const OURS: &[(&str, &str)] = &[
     ("proc.exe.writer.pid", "Who did that: process id."),
     ("proc.exe.writer.name", "… name."),
     ("proc.exe.writer.exepath", "… program."),
+    ("proc.exe.writer.exepath.of_root", "… program, if nobody but root can have put it there."),
     ("proc.exe.writer.networked", "… had an internet connection."),
     ("proc.exe.age", "Nanoseconds since that; of a file that nobody was seen writing, since its inode changed."),
     ("proc.gained_privileges", "The exec gained privileges, says the kernel."),

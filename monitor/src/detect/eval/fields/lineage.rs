@@ -62,6 +62,13 @@ pub(super) const FIELDS: &[Definition] = &[
     ancestor("proc.aexepath", Type::Text, |facts, argument, out| {
         each(facts, argument, out, |subject, out| out.known(subject.exepath()));
     }),
+    ancestor("proc.aexepath.of_root", Type::Text, |facts, argument, out| {
+        each(facts, argument, out, |subject, out| {
+            if subject.file().of_root() {
+                out.known(subject.exepath());
+            }
+        });
+    }),
     ancestor("proc.acmdline", Type::Text, |facts, argument, out| {
         each(facts, argument, out, |subject, out| line(subject, subject.name(), out));
     })

@@ -35,6 +35,12 @@ pub(super) const FIELDS: &[Definition] = &[
         }
     })
     .cost(40),
+    field("proc.exe.writer.exepath.of_root", Type::Text, |facts, _, out| {
+        if let Some(writer) = writer(facts).filter(|writer| writer.image.file.of_root()) {
+            out.known(&writer.image.exe);
+        }
+    })
+    .cost(40),
     field("proc.exe.writer.networked", Type::Bool, |facts, _, out| {
         if let Some(writer) = writer(facts) {
             out.bool(writer.connection.is_some());
@@ -67,10 +73,13 @@ pub(super) const FIELDS: &[Definition] = &[
     .cost(100),
     // What the process ran before this exec: the table still has it.
     field("proc.exepath_before", Type::Text, |facts, _, out| {
-        if let Some(process) = facts.exec().and_then(|_| facts.process()) {
-            // The table may know of this exec already.
-            let after = process.exec_ns == Some(facts.event.time_ns);
-            out.known(if after { &process.exe_before } else { &process.image.exe });
+        if let Some((path, _)) = exe_before(facts) {
+            out.known(path);
+        }
+    }),
+    field("proc.exepath_before.of_root", Type::Text, |facts, _, out| {
+        if let Some((path, true)) = exe_before(facts) {
+            out.known(path);
         }
     }),
     field("proc.unit", Type::Text, |facts, _, out| {
@@ -129,6 +138,15 @@ pub(super) const FIELDS: &[Definition] = &[
         }
     }),
 ];
+
+/// The program before an exec, and whether it was root's.
+fn exe_before<'a>(facts: &Facts<'a>) -> Option<(&'a [u8], bool)> {
+    let process = facts.exec().and_then(|_| facts.process())?;
+    // The table may know of this exec already.
+    let after = process.exec_ns == Some(facts.event.time_ns);
+    let image = &process.image;
+    Some(if after { (&process.exe_before, process.of_root_before) } else { (&image.exe, image.file.of_root()) })
+}
 
 /// Who the process acted as before the event. The table may know of the event already.
 fn before(facts: &Facts<'_>) -> Option<Credentials> {

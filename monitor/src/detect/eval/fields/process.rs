@@ -69,13 +69,18 @@ pub(super) const FIELDS: &[Definition] = &[
     })
     .cost(3),
     field("proc.is_exe_upper_layer", Type::Bool, |facts, _, out| {
-        if let Some(file) = exe_file(facts) {
+        if let Some(file) = executed_file(facts) {
             out.bool(file.upper_layer);
         }
     }),
     field("proc.is_exe_lower_layer", Type::Bool, |facts, _, out| {
-        if let Some(file) = exe_file(facts) {
+        if let Some(file) = executed_file(facts) {
             out.bool(file.magic == OVERLAY && !file.upper_layer);
+        }
+    }),
+    field("proc.exepath.of_root", Type::Text, |facts, _, out| {
+        if exe_file(facts).is_some_and(ExecFile::of_root) {
+            text(facts, out, Subject::exepath);
         }
     }),
     field("proc.is_exe_from_memfd", Type::Bool, |facts, _, out| {
@@ -150,13 +155,15 @@ pub(super) const FIELDS: &[Definition] = &[
 /// `OVERLAYFS_SUPER_MAGIC` (statfs(2)).
 const OVERLAY: u64 = 0x794c_7630;
 
-/// The file of the program, where its exec was seen.
+/// The file of the program, where it is known.
 pub(super) fn exe_file<'a>(facts: &Facts<'a>) -> Option<&'a ExecFile> {
-    let file = match facts.subject(0)? {
-        Subject::Exec(exec) => &exec.file,
-        Subject::Process(process) => &process.image.file,
-    };
+    let file = facts.subject(0)?.file();
     (file.inode != 0).then_some(file)
+}
+
+/// The same with what only an exec that was seen tells: its times say that it was.
+fn executed_file<'a>(facts: &Facts<'a>) -> Option<&'a ExecFile> {
+    exe_file(facts).filter(|file| facts.exec().is_some() || file.changed_ns != 0)
 }
 
 fn text<'a>(facts: &Facts<'a>, out: &mut Values<'a>, which: fn(Subject<'a>) -> &'a [u8]) {

@@ -1,10 +1,13 @@
 //! Each family of fields.
 
+use std::sync::Arc;
+
 use monitor_common::signals::activity::Act;
 use monitor_common::signals::exec::{FdKind, Stdio};
 
 use super::{Host, activity, event, exec, holds, key, name, open, shown, socket};
 use crate::detect::{Event, What};
+use crate::signals::exec::{ExecFile, FUSE};
 
 fn all(event: &Event, host: &Host, expected: &[(&str, &str)]) {
     for (field, value) in expected {
@@ -121,8 +124,38 @@ fn the_process_of_an_exec() {
             ("proc.filename", "./nc"),
             ("proc.arglen", "24"),
             ("proc.exe.deleted", "true"),
+            ("proc.exepath.of_root", "<NA>"),
+            ("proc.exepath_before", "/usr/bin/dash"),
+            ("proc.exepath_before.of_root", "/usr/bin/dash"),
+            ("proc.aexepath.of_root[1]", "/usr/sbin/nginx"),
         ],
     );
+    let host_with = |change: fn(&mut ExecFile)| {
+        let mut host = Host::new();
+        host.change(20, |process| change(&mut Arc::make_mut(&mut process.image).file));
+        host.change(30, |process| change(&mut Arc::make_mut(&mut process.image).file));
+        host
+    };
+    let event_with = |change: fn(&mut ExecFile)| {
+        exec(|exec| {
+            exec.file.links = 1;
+            change(&mut exec.file);
+        })
+    };
+    assert_eq!(shown("proc.exepath.of_root", &event_with(|_| ()), &host), "/usr/bin/nc.traditional");
+    let changes: [fn(&mut ExecFile); 5] = [
+        |file| file.owner = 1000,
+        |file| file.mounted = true,
+        |file| file.foreign_mounts = true,
+        |file| file.magic = FUSE,
+        |file| file.inode = 0,
+    ];
+    for change in changes {
+        let (event, host) = (event_with(change), host_with(change));
+        for field in ["proc.exepath.of_root", "proc.exepath_before.of_root", "proc.aexepath.of_root[1]"] {
+            assert_eq!(shown(field, &event, &host), "<NA>", "{field}");
+        }
+    }
     assert_eq!(shown("proc.args", &exec(|exec| exec.args.truncate(1)), &host), "");
 }
 

@@ -1,5 +1,6 @@
 //! Tests of the back end: made-up events, rules as text.
 
+mod at_exec;
 mod engine;
 mod falco;
 mod fields;
@@ -18,7 +19,7 @@ use crate::detect::lang::{self, Source};
 use crate::detect::{Event, What, World};
 use crate::processes::{Cgroup, Container, Credentials, GroupId, Image, Process, ProcessId};
 use crate::signals::activity::{Activity, Actor, Name};
-use crate::signals::exec::Exec;
+use crate::signals::exec::{Exec, ExecFile};
 
 pub(in crate::detect) const SECOND: u64 = 1_000_000_000;
 /// The host was booted at this time of day.
@@ -108,6 +109,7 @@ impl Host {
             args: args.into(),
             cwd: b"/srv".as_slice().into(),
             tty: b"pts/3".as_slice().into(),
+            file: of_root(),
             ..Image::default()
         });
         process.session = 10;
@@ -125,6 +127,11 @@ impl Host {
         let cgroup = Cgroup { path: "/docker/x".to_owned(), unit: None, container: Some(container) };
         self.change(pid, |process| process.cgroup = Arc::new(cgroup));
     }
+}
+
+/// The file of a program that root installed.
+pub(in crate::detect) fn of_root() -> ExecFile {
+    ExecFile { inode: 11, links: 1, mode: 0o100_755, ..ExecFile::default() }
 }
 
 /// Something that process `pid` does, 100 s after boot.

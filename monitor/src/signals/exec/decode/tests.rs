@@ -33,6 +33,7 @@ fn record(kind: Kind, tail: Tail<'_>, change: impl FnOnce(&mut ExecHead)) -> Vec
     (head.uid, head.euid, head.gid, head.egid, head.loginuid) = (1000, 1001, 1002, 1003, u32::MAX);
     (head.suid, head.cap_effective, head.session, head.process_group) = (1004, 0x1ff, 4300, 4310);
     (head.modified_ns, head.changed_ns, head.upper_layer) = (15, 16, 1);
+    (head.mounted, head.user_namespace) = (1, 2);
     (head.mode, head.links) = (0o100_755, 1);
     (head.args_length, head.args_copied) = (length(tail.args), length(tail.args));
     (head.env_length, head.env_copied) = (length(tail.env), length(tail.env));
@@ -91,6 +92,8 @@ fn every_field_arrives() {
             modified_ns: 15,
             changed_ns: 16,
             upper_layer: true,
+            mounted: true,
+            foreign_mounts: true,
         },
         stdio: [Stdio::default(), Stdio { kind: 2, ..Stdio::default() }, Stdio::default()],
         cgroup_id: 13,
