@@ -309,3 +309,26 @@ fn it_is_recognised_in_the_middle() {
         assert_ne!(POSTGRES.recognise(other, Side::Client), Verdict::Yes, "{other:?}");
     }
 }
+
+#[test]
+fn an_answer_that_goes_on_after_it_was_told_is_not_told_again() {
+    let mut teller = Teller::new(&POSTGRES);
+    teller.turn(&ask([bind("", "s", "v"), execute(""), sync()].concat()), 0);
+    // Its end comes when the client has already asked again.
+    teller.turn(&tell([message(b'2', b""), row(100).repeat(2)].concat()), 30);
+    teller.turn(&ask(query("select 1")), 0);
+    teller.turn(&tell([complete("SELECT 1"), ready(), complete("SELECT 1"), ready()].concat()), usize::MAX);
+    assert_eq!(teller.end().exchanges.len(), 2);
+}
+
+#[test]
+fn ready_ends_an_execute_that_nothing_else_ended() {
+    let turns = [
+        ask([bind("", "s", "v"), execute(""), sync()].concat()),
+        tell([message(b'2', b""), row(5), ready()].concat()),
+        ask([bind("", "s", "v"), execute(""), sync()].concat()),
+        tell([message(b'2', b""), complete("SELECT 1"), ready()].concat()),
+    ];
+    let found = hear_all(&POSTGRES, &turns);
+    assert_eq!((found.operations(), found.doubts), (vec![PREPARED, PREPARED], vec![]));
+}
