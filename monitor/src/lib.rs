@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod events;
 pub mod health;
 pub mod http;
+pub mod l7;
 pub mod logging;
 pub mod metrics;
 pub mod observer;
