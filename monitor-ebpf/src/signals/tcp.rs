@@ -240,19 +240,21 @@ fn not_connected(sock: u64) {
 fn closed(sock: u64) {
     let Some(socket) = known(sock) else { return };
     // SAFETY: a map value, and the socket is locked.
-    let socket = unsafe { *socket };
-    if let Some(stats) = stats(socket.owner) {
-        count_close(sock, &socket, stats);
-    }
-    if knob!(signals) & SIGNAL_L7 != 0 {
-        l7::closed(sock, &socket);
+    unsafe {
+        let (owner, since_ns, role) = ((*socket).owner, (*socket).since_ns, (*socket).role);
+        if let Some(stats) = stats(owner) {
+            count_close(sock, since_ns, role, stats);
+        }
+        if knob!(signals) & SIGNAL_L7 != 0 {
+            l7::closed(sock, socket);
+        }
     }
     // Last, so that as little time as possible is between this and the kernel's change of the state: see `found`.
     forget(sock);
 }
 
 #[inline(always)]
-fn count_close(sock: u64, socket: &Socket, stats: *mut TcpStats) {
+fn count_close(sock: u64, since_ns: u64, role: u32, stats: *mut TcpStats) {
     if knob!(traffic_by_call) == 0 {
         let tcp = Object(sock);
         let sent: u64 = tcp.field(offset!(tcp_bytes_sent));
@@ -266,11 +268,11 @@ fn count_close(sock: u64, socket: &Socket, stats: *mut TcpStats) {
             add((&raw mut (*stats).bytes).cast::<u64>().add(RECEIVED), received.saturating_sub(end));
         }
     }
-    if socket.role > Role::Server as u32 {
+    if role > Role::Server as u32 {
         return;
     }
-    let role = (socket.role & 1) as usize;
-    let lifetime = now() - socket.since_ns;
+    let role = (role & 1) as usize;
+    let lifetime = now() - since_ns;
     // SAFETY: a map value; the role is 0 or 1, and `lifetime_bucket` is below the length.
     unsafe {
         add((&raw mut (*stats).closes).cast::<u64>().add(role), 1);
@@ -389,22 +391,27 @@ fn traffic(ctx: &BtfTracePointContext, length: i32, direction: usize) {
 #[inline(always)]
 fn used(sock: *const u8, owner: SlotRef) {
     let address = sock as u64;
-    // SAFETY: a map value, copied.
-    let socket = known(address).map(|socket| unsafe { *socket });
-    match socket {
-        Some(socket) if socket.owner == owner => {}
-        // Accepted in a way that was not seen (io_uring).
-        Some(socket) if socket.owned == 0 => {
-            count_accept(owner, Object(address));
-            found(address, Socket { owner, owned: 1, ..socket });
-        }
-        // Its owner has ended; another process has it, by fork or by descriptor passing.
-        Some(socket) if slots::checked(socket.owner) == SLOT_UNKNOWN => found(address, Socket { owner, ..socket }),
-        Some(_) => {}
+    let Some(socket) = known(address) else {
         // Older than the daemon. What is read after the end has no further event that would clear it.
         // SAFETY: an argument of a BTF tracepoint.
-        None if i32::from(unsafe { read::direct::<u8>(sock, offset!(sock_state)) }) == CLOSE => {}
-        None => found(address, Socket { owner, role: ROLE_UNKNOWN, owned: 1, ..NEW }),
+        if i32::from(unsafe { read::direct::<u8>(sock, offset!(sock_state)) }) != CLOSE {
+            found(address, Socket { owner, role: ROLE_UNKNOWN, owned: 1, ..NEW });
+        }
+        return;
+    };
+    // SAFETY: a map value.
+    unsafe {
+        if (*socket).owner == owner {
+            return;
+        }
+        if (*socket).owned == 0 {
+            // Accepted in a way that was not seen (io_uring).
+            count_accept(owner, Object(address));
+            found(address, Socket { owner, owned: 1, ..*socket });
+        } else if slots::checked((*socket).owner) == SLOT_UNKNOWN {
+            // Its owner has ended; another process has it, by fork or by descriptor passing.
+            found(address, Socket { owner, ..*socket });
+        }
     }
 }
 

@@ -193,17 +193,25 @@ unsafe fn ends(ends: *mut Ends, sock: Object) {
 }
 
 /// A connection is closed. May run in an interrupt: the record is put together in the ring.
+///
+/// # Safety
+/// `socket` is a map value.
 #[inline(always)]
-pub(super) fn closed(sock: u64, socket: &Socket) {
-    if socket.turn.told == 0 {
+pub(super) unsafe fn closed(sock: u64, socket: *const Socket) {
+    // SAFETY: the caller vouches for it.
+    let turn = unsafe { &raw const (*socket).turn };
+    // SAFETY: as above.
+    if unsafe { (*turn).told } == 0 {
         return;
     }
     let Some(mut entry) = emit::reserve::<SegmentsEnd>(Ring::Requests, Loss::L7Ring) else { return };
     entry.write(SegmentsEnd {
         header: emit::header(Ring::Requests, Kind::SegmentsEnd),
         sock,
-        positions: socket.turn.positions,
-        ended_ns: socket.turn.ended_ns,
+        // SAFETY: as above.
+        positions: unsafe { (*turn).positions },
+        // SAFETY: as above.
+        ended_ns: unsafe { (*turn).ended_ns },
     });
     entry.submit(emit::submission(Ring::Requests, size_of::<SegmentsEnd>()));
 }
