@@ -58,8 +58,7 @@ pub fn has_hook(hook: &str) -> bool {
 
 /// What `doctor` must say of a signal: `full`, `degraded`, or `off` where nobody has asked for it.
 pub fn state(signal: &str) -> &'static str {
-    // Without this hook there is nothing of it.
-    if signal == "protect" || signal == "l7" && !has_hook("sock_send_length") {
+    if signal == "protect" {
         return "off";
     }
     let lacks = DEGRADED.iter().any(|(name, hook)| *name == signal && !has_hook(hook));

@@ -15,7 +15,6 @@ mod image;
 mod life;
 mod net;
 mod storm;
-mod talk;
 mod watchdog;
 mod ways;
 

@@ -37,8 +37,7 @@ pub const fn blinds(loss: Loss) -> bool {
         | Loss::BlockProcesses
         | Loss::BlockErrors
         | Loss::SocketsLocked
-        | Loss::BlockRequestsLocked
-        | Loss::L7Ring => false,
+        | Loss::BlockRequestsLocked => false,
     }
 }
 
