@@ -64,6 +64,10 @@ pub(super) trait Talk {
     fn finished(&self) -> bool;
     /// See [`super::Conversation::bytes_held`].
     fn bytes_held(&self) -> usize;
+    /// See [`super::Conversation::becomes`].
+    fn becomes(&self) -> Option<&'static dyn super::Protocol> {
+        None
+    }
 }
 
 /// Where one direction is.
