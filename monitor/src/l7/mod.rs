@@ -174,7 +174,7 @@ pub enum Seen {
 /// A request and its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Exchange<'a> {
-    /// [`Protocol::name`], or [`http2::GRPC`].
+    /// [`Protocol::name`]; of HTTP/2 that of HTTP/1, or [`http2::GRPC`].
     pub protocol: &'static str,
     /// HTTP method, SQL verb, Redis command, type of a DNS question: of a list that the protocol has.
     pub operation: &'static str,

@@ -51,7 +51,7 @@ pub(super) fn frame(head: &[u8; HEAD]) -> Option<Frame> {
         HEADERS => (PRIORITY | PADDED | END_HEADERS | END_STREAM, length > 0, of_stream && stream % 2 == 1),
         2 => (0, length == 5, of_stream),
         RESET => (0, length == 4, of_stream),
-        4 => (1, length % 6 == 0 && length < 1024 && (flags == 0 || length == 0), stream == 0),
+        4 => (1, length.is_multiple_of(6) && length < 1024 && (flags == 0 || length == 0), stream == 0),
         PUSH => (PADDED | END_HEADERS, length > 4, of_stream),
         6 => (1, length == 8, stream == 0),
         7 => (0, (8..1 << 14).contains(&length), stream == 0),

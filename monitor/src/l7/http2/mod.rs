@@ -1,8 +1,9 @@
 //! HTTP/2 (RFC 9113) and gRPC over it, without TLS: known before, or agreed on by `Upgrade: h2c`.
 //!
 //! An exchange is a stream, from its first header to the answer's last byte. Data is gone over by its frames' lengths. A
-//! request whose path is in a table that began before the capture has the path [`UNKNOWN_PATH`]. Calls of gRPC have the
-//! protocol [`GRPC`], and as code the number of `grpc-status`, which comes after the answer's data.
+//! request whose path is in a table that began before the capture has the path [`UNKNOWN_PATH`]. Exchanges have the protocol
+//! `http`, as those of HTTP/1: whoever asks how fast a route is need not know the version. Calls of gRPC have [`GRPC`], and
+//! as code the number of `grpc-status`, which comes after the answer's data.
 //!
 //! Streams run beside each other, so that a side that begins to speak need not begin with a frame. Where the place was lost,
 //! what is no frame is gone over without a word until there is one.
@@ -12,7 +13,7 @@ mod hpack;
 mod streams;
 
 use super::{
-    Conversation, Doubt, Protocol, SETTLE_NS, Seen, Side, Sink, Verdict,
+    Conversation, Doubt, Protocol, Seen, Side, Sink, Verdict,
     duplex::Duplex,
     stream::{Loss, Step, Talk, VIEW_MAX, View},
 };
@@ -104,6 +105,9 @@ struct Direction {
     block: Option<Block>,
     /// The stream that ends with what passes.
     ends: Option<u32>,
+    /// The place was lost: the table is right if no headers were missed, which shows by the number of the next stream
+    /// with headers. It is 0 if that cannot be.
+    table_if: Option<u32>,
     /// The place was lost, and no frame was found since.
     searching: bool,
     /// Something of this turn was not seen.
@@ -115,8 +119,8 @@ struct Http2Talk {
     to_server: Direction,
     to_client: Direction,
     streams: Streams,
-    /// When the server was heard last.
-    heard_ns: u64,
+    /// The last stream that the client has begun.
+    last_begun: u32,
 }
 
 impl Http2Talk {
@@ -174,6 +178,7 @@ impl Http2Talk {
 
     /// A part of a block of headers, or all of it. Whether it is one.
     fn headers(&mut self, to: Side, frame: Frame, part: &[u8], whole: bool, began_ns: u64, out: &mut dyn Sink) -> bool {
+        self.check_table(to, frame);
         let direction = self.direction(to);
         let fresh = || Block { head: frame, began_ns, bytes: Vec::new(), read: false };
         let known = direction.block.take();
@@ -205,6 +210,20 @@ impl Http2Talk {
             direction.ends = Some(block.head.stream);
         }
         is
+    }
+
+    /// Forgets the table after a loss, unless these headers are those that had to come next.
+    fn check_table(&mut self, to: Side, frame: Frame) {
+        let alone = to == Side::Server || self.streams.only() == Some(frame.stream);
+        let direction = self.direction(to);
+        if let Some(stream) = direction.table_if.take()
+            && !(alone && frame.kind == frame::HEADERS && stream == frame.stream)
+        {
+            direction.table.forget();
+        }
+        if to == Side::Server && frame.kind == frame::HEADERS {
+            self.last_begun = frame.stream;
+        }
     }
 
     /// The headers of a request or an answer. Whether they are.
@@ -246,19 +265,24 @@ impl Talk for Http2Talk {
 
     fn passed(&mut self, to: Side, ended_ns: u64, out: &mut dyn Sink) {
         let ends = self.direction(to).ends.take();
-        if to == Side::Client {
-            self.heard_ns = ended_ns;
-            if let Some(stream) = ends {
-                self.streams.ended(stream, ended_ns, out);
-            }
+        if let Some(stream) = ends.filter(|_| to == Side::Client) {
+            self.streams.ended(stream, ended_ns, out);
         }
     }
 
     fn lost(&mut self, to: Side, loss: Loss, out: &mut dyn Sink) {
+        // Clients begin streams one after the other; an answer has headers before and after its data.
+        let next = match to {
+            Side::Server => Some(self.last_begun + 2),
+            Side::Client => self.streams.only(),
+        };
         let direction = self.direction(to);
+        let was_right = direction.block.is_none() && loss != Loss::Garbage && direction.table_if.is_none();
+        let table_if = if was_right { next } else { direction.table_if.filter(|_| loss != Loss::Garbage) };
+        let table = std::mem::take(&mut direction.table);
         // What looked like none after a loss is still a part of it.
         let searching = direction.searching || loss != Loss::Garbage;
-        *direction = Direction { searching, lost: true, ..Direction::default() };
+        *direction = Direction { searching, lost: true, table, table_if: table_if.or(Some(0)), ..Direction::default() };
         if to == Side::Client {
             self.streams.answers_lost();
         }
@@ -272,7 +296,7 @@ impl Talk for Http2Talk {
     fn unseen(&mut self, to: Side, _bytes: u64, began_ns: u64, ended_ns: u64) {
         match to {
             Side::Server => self.streams.hidden_ns = Some(began_ns),
-            Side::Client => self.heard_ns = ended_ns,
+            Side::Client => self.streams.answers_unseen(ended_ns),
         }
     }
 
@@ -290,8 +314,8 @@ impl Talk for Http2Talk {
     fn settle(&mut self, now_ns: u64, ended: bool, out: &mut dyn Sink) {
         if ended {
             self.streams.close(now_ns, out);
-        } else if now_ns.saturating_sub(self.heard_ns) >= SETTLE_NS {
-            self.streams.settle(self.heard_ns, now_ns, out);
+        } else {
+            self.streams.settle(now_ns, out);
         }
     }
 

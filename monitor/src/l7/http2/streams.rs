@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::{GRPC, HTTP2, Headers, Seen, UNKNOWN_PATH};
-use crate::l7::{Code, Doubt, Exchange, Outcome, Protocol, Side, Sink, Status, UNSEEN, Word};
+use super::{GRPC, Headers, Seen, UNKNOWN_PATH};
+use crate::l7::{Code, Doubt, Exchange, Outcome, Protocol, SETTLE_NS, Side, Sink, Status, UNSEEN, Word, http1::HTTP1};
 
 /// Streams that are remembered at once: servers usually allow 100 or 128. More are not told.
 const STREAMS_MAX: usize = 128;
@@ -22,8 +22,8 @@ struct Stream {
     request_bytes: u64,
     response_bytes: u64,
     answer: Option<Answer>,
-    /// Something of the server was not seen since.
-    lost: bool,
+    /// Something of the server was not seen since it was heard of this stream, up to this time. 0: it is not yet known.
+    lost_ns: Option<u64>,
 }
 
 struct Answer {
@@ -60,17 +60,27 @@ impl Streams {
 
     fn add(&mut self, stream: Stream, out: &mut dyn Sink) {
         if self.open.len() >= STREAMS_MAX {
-            out.doubt(Doubt::OverLimit, 1);
-        } else {
-            self.open.push_back(stream);
+            // The oldest of those that may be over.
+            let Some(at) = self.open.iter().position(|stream| stream.lost_ns.is_some()) else {
+                out.doubt(Doubt::OverLimit, 1);
+                return;
+            };
+            match self.open.remove(at) {
+                Some(over) if over.answer.is_some() => tell(&over, over.lost_ns.unwrap_or(0), Seen::HeadOnly, out),
+                _ => out.doubt(Doubt::UnansweredRequest, 1),
+            }
         }
+        self.open.push_back(stream);
     }
 
     pub(super) fn grow(&mut self, to: Side, id: u32, bytes: u64) {
         let Some(stream) = self.find(id) else { return };
         match to {
             Side::Server => stream.request_bytes = stream.request_bytes.saturating_add(bytes),
-            Side::Client => stream.response_bytes = stream.response_bytes.saturating_add(bytes),
+            Side::Client => {
+                stream.response_bytes = stream.response_bytes.saturating_add(bytes);
+                stream.lost_ns = None;
+            }
         }
     }
 
@@ -90,7 +100,7 @@ impl Streams {
             request_bytes: 0,
             response_bytes: 0,
             answer: None,
-            lost: false,
+            lost_ns: None,
         };
         self.add(stream, out);
     }
@@ -98,7 +108,7 @@ impl Streams {
     /// The headers of an answer, or those that come after its data.
     pub(super) fn answered(&mut self, id: u32, headers: &Headers, began_ns: u64, out: &mut dyn Sink) {
         // Interim answers are none, and those to a push are nobody's.
-        if headers.status.is_some_and(|code| code < 200) || id % 2 == 0 {
+        if headers.status.is_some_and(|code| code < 200) || id.is_multiple_of(2) {
             return;
         }
         if self.find(id).is_none() {
@@ -119,12 +129,12 @@ impl Streams {
                 request_bytes: 0,
                 response_bytes: 0,
                 answer: None,
-                lost: false,
+                lost_ns: None,
             };
             self.add(stream, out);
         }
         let Some(stream) = self.find(id) else { return };
-        stream.grpc |= headers.grpc;
+        stream.grpc |= headers.grpc || headers.grpc_status.is_some();
         let answer =
             stream.answer.get_or_insert(Answer { status: headers.status, grpc_status: None, first_byte_ns: began_ns });
         answer.grpc_status = answer.grpc_status.or(headers.grpc_status);
@@ -157,21 +167,37 @@ impl Streams {
 
     /// Something of the server was not seen.
     pub(super) fn answers_lost(&mut self) {
-        self.open.iter_mut().for_each(|stream| stream.lost = true);
+        self.open.iter_mut().for_each(|stream| stream.lost_ns = stream.lost_ns.or(Some(0)));
     }
 
-    /// The server is silent since `heard_ns`.
-    pub(super) fn settle(&mut self, heard_ns: u64, now_ns: u64, out: &mut dyn Sink) {
+    /// What was not seen of the server passed up to this time.
+    pub(super) fn answers_unseen(&mut self, ended_ns: u64) {
+        for lost_ns in
+            self.open.iter_mut().filter_map(|stream| stream.lost_ns.as_mut()).filter(|lost_ns| **lost_ns == 0)
+        {
+            *lost_ns = ended_ns;
+        }
+    }
+
+    /// The only stream that is open.
+    pub(super) fn only(&self) -> Option<u32> {
+        match self.open.len() {
+            1 => self.open.front().map(|stream| stream.id),
+            _ => None,
+        }
+    }
+
+    /// Gives up what is probably over: nothing was heard of it since its end may have passed unseen.
+    pub(super) fn settle(&mut self, now_ns: u64, out: &mut dyn Sink) {
         let mut unanswered = 0;
         self.open.retain(|stream| {
-            if !stream.lost {
-                return true;
-            }
-            if stream.answer.is_some() {
-                tell(stream, heard_ns, Seen::HeadOnly, out);
+            let Some(lost_ns) = stream.lost_ns else { return true };
+            let silent = now_ns.saturating_sub(lost_ns);
+            if stream.answer.is_some() && silent >= SETTLE_NS {
+                tell(stream, lost_ns, Seen::HeadOnly, out);
                 return false;
             }
-            let over = now_ns.saturating_sub(heard_ns.max(stream.began_ns)) >= WAITING_NS;
+            let over = stream.answer.is_none() && silent >= WAITING_NS;
             unanswered += u64::from(over);
             !over
         });
@@ -184,7 +210,7 @@ impl Streams {
         let (answered, waiting): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.open).into_iter().partition(|stream| stream.answer.is_some());
         for stream in &answered {
-            tell(stream, now_ns, Seen::HeadOnly, out);
+            tell(stream, stream.lost_ns.unwrap_or(now_ns), Seen::HeadOnly, out);
         }
         if !waiting.is_empty() {
             out.doubt(Doubt::UnansweredRequest, waiting.len() as u64);
@@ -199,7 +225,7 @@ fn tell(stream: &Stream, ended_ns: u64, seen: Seen, out: &mut dyn Sink) {
 
 fn exchange(stream: &Stream, first_byte_ns: u64, ended_ns: u64) -> Exchange<'_> {
     Exchange {
-        protocol: if stream.grpc { GRPC } else { HTTP2.name() },
+        protocol: if stream.grpc { GRPC } else { HTTP1.name() },
         operation: stream.operation,
         target: &stream.path,
         statement: "",

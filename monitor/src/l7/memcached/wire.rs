@@ -165,7 +165,8 @@ fn code(code: u8) -> Option<(&'static str, bool)> {
         0x04 => ("delete", false),
         0x05 => ("incr", false),
         0x06 => ("decr", false),
-        0x07 => ("quit", false),
+        // Few wait for its answer.
+        0x07 => ("quit", true),
         0x08 => ("flush_all", false),
         0x09 | 0x0d => ("get", true),
         0x0a => ("noop", false),

@@ -127,7 +127,7 @@ impl MySqlTalk {
         } else {
             match self.reply.stage {
                 Stage::First => self.first(&packet, began_ns, out),
-                _ => self.further(&packet, out),
+                _ => self.further(&packet),
             }
         };
         self.reply.goes_on = packet.length == wire::LONG;

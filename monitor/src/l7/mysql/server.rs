@@ -63,7 +63,7 @@ impl MySqlTalk {
             (Some(Answered::Rows), _) => {
                 self.pairing.answer(Status::OK, began_ns, out);
                 self.reply.stage = Stage::Rows;
-                return self.further(packet, out);
+                return self.further(packet);
             }
             (Some(Answered::Results), _) => {
                 self.pairing.answer(Status::OK, began_ns, out);
@@ -125,7 +125,7 @@ impl MySqlTalk {
     }
 
     /// The rest of an answer.
-    pub(super) fn further(&mut self, packet: &Packet<'_>, out: &mut dyn Sink) -> Step {
+    pub(super) fn further(&mut self, packet: &Packet<'_>) -> Step {
         let kind = packet.body.first().copied();
         let eof = kind == Some(0xfe) && packet.length == 5;
         if kind == Some(0xff) && wire::is_progress(packet) {
@@ -159,7 +159,7 @@ impl MySqlTalk {
                 self.ends_with_eof = Some(eof);
                 self.needs_told(gives);
                 if !eof {
-                    return self.further(packet, out);
+                    return self.further(packet);
                 }
             }
             Stage::Gives(left) if kind == Some(3) => match (left, self.ends_with_eof) {

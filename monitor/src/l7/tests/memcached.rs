@@ -153,3 +153,17 @@ fn after_watch_nothing_is_an_answer() {
     let found = hear_all(&MEMCACHED, &turns);
     assert_eq!((found.operations(), found.doubts), (vec!["watch"], vec![(Doubt::Opaque, 1)]));
 }
+
+#[test]
+fn what_is_missing_before_a_request_is_not_answered_after_it() {
+    let mut teller = Teller::new(&MEMCACHED);
+    teller.piece(Side::Server, b"get a\r\nget b\r\n", Some(9));
+    teller.piece(Side::Client, b"END\r\nEND\r\n", Some(usize::MAX));
+    teller.piece(Side::Server, b"get c\r\n", None);
+    teller.piece(Side::Client, b"END\r\n", Some(usize::MAX));
+    teller.piece(Side::Server, b"get d\r\nget e\r\n", Some(usize::MAX));
+    teller.piece(Side::Client, b"VALUE d 0 7\r\nsome va\r\nEND\r\nEND\r\n", Some(13));
+    let found = teller.end();
+    assert!(found.exchanges.len() <= 5, "{:?}", found.operations());
+    assert_eq!(found.doubts(Doubt::Gap), 1);
+}
