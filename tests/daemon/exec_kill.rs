@@ -50,7 +50,8 @@ fn whoever_is_to_be_killed_never_gets_to_its_first_act() {
     });
     std::thread::sleep(Duration::from_millis(300));
     let told = in_kernel();
-    let all = decisions(&daemon).len();
+    // Where a record comes late, user space finds that the process has ended.
+    let all = decisions(&daemon).iter().filter(|one| one["outcome"] != "refused").count();
     assert!(told.len() <= killed.len() && all <= RUNS, "{} killed, {} told, {all} decided", killed.len(), told.len());
     let pids: Vec<_> = told.iter().map(|one| one["process"]["pid"].as_u64().unwrap()).collect();
     assert!(pids.is_sorted_by(|one, next| one != next) && pids.iter().all(|pid| killed.contains(&(*pid as u32))));
