@@ -35,6 +35,8 @@ pub struct Knobs {
     pub telemetry_wake: u64,
     /// The same for the bulk ring.
     pub bulk_wake: u64,
+    /// The same for the ring of requests.
+    pub requests_wake: u64,
     /// Which argument of `io_uring_submit_sqe` is the request: 0, or 1 before Linux 6.0.
     pub ring_request_argument: u64,
     /// Which signals run: bit `SIGNAL_*`.
@@ -51,3 +53,5 @@ pub const SIGNAL_SYSCALLS: u64 = 1 << 0;
 pub const SIGNAL_TCP: u64 = 1 << 1;
 /// Bit of the activity signal in [`Knobs::signals`].
 pub const SIGNAL_ACTIVITY: u64 = 1 << 2;
+/// Bit of the l7 signal in [`Knobs::signals`].
+pub const SIGNAL_L7: u64 = 1 << 3;

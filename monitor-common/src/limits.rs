@@ -46,6 +46,8 @@ pub const TELEMETRY_RING: u32 = 1 << 20;
 /// Bytes of the ring for activities of bulk kinds: four thousand of them, which is twice what one control group may send
 /// in a second ([`BULK_RATE`]). It counts twice in the daemon's resident memory, as the security ring does.
 pub const BULK_RING: u32 = 2 << 20;
+/// Bytes of the ring for what clients and servers say: twenty thousand short requests. It counts twice, as the others do.
+pub const REQUESTS_RING: u32 = 4 << 20;
 /// Records of bulk kinds that one control group may send in a second, when nothing else is configured; and at once after
 /// a second of silence. Beyond that they are counted only.
 pub const BULK_RATE: u32 = 2_000;

@@ -70,6 +70,8 @@ losses! {
     ProtectRing = 19, "protect", "ring_full";
     /// A process that was killed at its exec, or was not for `respond.rate`: the record found the security ring full.
     ExecKillRing = 20, "exec_kill", "ring_full";
+    /// What was said over a connection found the ring of requests full.
+    L7Ring = 21, "l7", "ring_full";
 }
 
 /// Number of counters.

@@ -15,11 +15,13 @@ pub enum Ring {
     Telemetry = 1,
     /// Activities that anybody can cause by the million, such as opening files.
     Bulk = 2,
+    /// What clients and servers say to each other.
+    Requests = 3,
 }
 
 impl Ring {
     /// Every ring there is.
-    pub const ALL: [Self; 3] = [Self::Security, Self::Telemetry, Self::Bulk];
+    pub const ALL: [Self; 4] = [Self::Security, Self::Telemetry, Self::Bulk, Self::Requests];
 
     /// The name in metrics.
     pub const fn name(self) -> &'static str {
@@ -27,6 +29,7 @@ impl Ring {
             Self::Security => "security",
             Self::Telemetry => "telemetry",
             Self::Bulk => "bulk",
+            Self::Requests => "requests",
         }
     }
 }
@@ -47,6 +50,10 @@ pub enum Kind {
     Activity = 8,
     /// [`crate::signals::exec_kill::ExecKillRecord`].
     ExecKill = 9,
+    /// [`crate::signals::l7::SegmentHead`] and what follows it, as long as it is.
+    Segment = 10,
+    /// [`crate::signals::l7::SegmentsEnd`].
+    SegmentsEnd = 11,
 }
 
 impl Kind {
@@ -59,6 +66,8 @@ impl Kind {
             7 => Self::ExecLong,
             8 => Self::Activity,
             9 => Self::ExecKill,
+            10 => Self::Segment,
+            11 => Self::SegmentsEnd,
             _ => return None,
         })
     }

@@ -22,6 +22,8 @@ static SECURITY: RingBuf = RingBuf::with_byte_size(limits::SECURITY_RING, 0);
 static TELEMETRY: RingBuf = RingBuf::with_byte_size(limits::TELEMETRY_RING, 0);
 #[map]
 static BULK: RingBuf = RingBuf::with_byte_size(limits::BULK_RING, 0);
+#[map]
+static REQUESTS: RingBuf = RingBuf::with_byte_size(limits::REQUESTS_RING, 0);
 /// When the daemon was last woken for a record of the security ring (`CLOCK_BOOTTIME`, nanoseconds).
 #[map]
 static LAST_WAKE: Array<u64> = Array::with_max_entries(1, 0);
@@ -60,6 +62,7 @@ pub(crate) fn reserve<T: 'static>(ring: Ring, loss: Loss) -> Option<RingBufEntry
         Ring::Security => SECURITY.reserve::<T>(0),
         Ring::Telemetry => TELEMETRY.reserve::<T>(0),
         Ring::Bulk => BULK.reserve::<T>(0),
+        Ring::Requests => REQUESTS.reserve::<T>(0),
     };
     if entry.is_none() {
         lost(loss);
@@ -75,6 +78,7 @@ pub(crate) fn output(ring: Ring, loss: Loss, record: &[u8]) {
         Ring::Security => SECURITY.output::<[u8]>(record, flags),
         Ring::Telemetry => TELEMETRY.output::<[u8]>(record, flags),
         Ring::Bulk => BULK.output::<[u8]>(record, flags),
+        Ring::Requests => REQUESTS.output::<[u8]>(record, flags),
     };
     if result.is_err() {
         lost(loss);
@@ -111,6 +115,7 @@ fn wakeup(ring: Ring, size: usize, not_yet: bool) -> u64 {
         Ring::Security => (SECURITY.query(u64::from(BPF_RB_AVAIL_DATA)), knob!(security_wake)),
         Ring::Telemetry => (TELEMETRY.query(u64::from(BPF_RB_AVAIL_DATA)), knob!(telemetry_wake)),
         Ring::Bulk => (BULK.query(u64::from(BPF_RB_AVAIL_DATA)), knob!(bulk_wake)),
+        Ring::Requests => (REQUESTS.query(u64::from(BPF_RB_AVAIL_DATA)), knob!(requests_wake)),
     };
     // With its length in front of it and rounded up.
     let size = (size as u64 + 15) & !7;

@@ -31,6 +31,7 @@ pub(crate) static KNOBS: Knobs = Knobs {
     security_wake: 0,
     telemetry_wake: 0,
     bulk_wake: 0,
+    requests_wake: 0,
     ring_request_argument: 0,
     signals: 0,
     pacing: 0,
@@ -48,6 +49,10 @@ static CALL_TABLE: [u8; CALLS] = [0; CALLS];
 /// What those of them may be that rules want to know of, by the same index.
 #[unsafe(no_mangle)]
 static ACTIVITY_TABLE: [Entry; CALLS] = [Entry { act: 0, class: 0, name: 0, other: 0 }; CALLS];
+
+/// How each system call names the memory that it moves: `monitor_common::signals::l7::Shape`, by the same index.
+#[unsafe(no_mangle)]
+static L7_TABLE: [u8; CALLS] = [0; CALLS];
 
 /// The value at run time, which is not the one in this file: hence volatile.
 #[inline(always)]
@@ -84,6 +89,13 @@ pub(crate) fn call_flags(index: u32) -> u8 {
 pub(crate) fn activity_entry(index: u32) -> Entry {
     // SAFETY: as above.
     unsafe { ptr::read_volatile((&raw const ACTIVITY_TABLE).cast::<Entry>().add(index as usize & (CALLS - 1))) }
+}
+
+/// Entry of the table of shapes, in the same way.
+#[inline(always)]
+pub(crate) fn call_shape(index: u32) -> u8 {
+    // SAFETY: as above.
+    unsafe { ptr::read_volatile((&raw const L7_TABLE).cast::<u8>().add(index as usize & (CALLS - 1))) }
 }
 
 const _: () = assert!(CALLS.is_power_of_two());

@@ -7,7 +7,7 @@ use monitor_tests::Daemon;
 use super::support::{has_exit, held, monitor};
 
 /// Signals that cannot do without.
-const KERNEL: [&str; 8] = ["process", "exec", "exec_kill", "tcp", "block_io", "syscalls", "activity", "protect"];
+const KERNEL: [&str; 9] = ["process", "exec", "exec_kill", "tcp", "l7", "block_io", "syscalls", "activity", "protect"];
 
 #[test]
 fn without_btf_the_host_is_observed_and_the_rest_is_off_with_a_reason() {

@@ -58,7 +58,8 @@ pub fn has_hook(hook: &str) -> bool {
 
 /// What `doctor` must say of a signal: `full`, `degraded`, or `off` where nobody has asked for it.
 pub fn state(signal: &str) -> &'static str {
-    if signal == "protect" {
+    // Without this hook there is nothing of it.
+    if signal == "protect" || signal == "l7" && !has_hook("sock_send_length") {
         return "off";
     }
     let lacks = DEGRADED.iter().any(|(name, hook)| *name == signal && !has_hook(hook));

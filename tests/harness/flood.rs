@@ -321,6 +321,7 @@ impl Moment {
             Ring::Security => self.lost(Loss::ExecRing) + self.lost(Loss::ActivityRing),
             Ring::Telemetry => self.lost(Loss::ForkRing) + self.lost(Loss::ExitRing),
             Ring::Bulk => self.lost(Loss::ActivityBulkRing),
+            Ring::Requests => self.lost(Loss::L7Ring),
         }
     }
 

@@ -15,6 +15,7 @@ mod activity_flood;
 mod activity_twins;
 mod block_io;
 mod hooks;
+mod l7;
 mod loss;
 mod process;
 mod security;

@@ -9,6 +9,7 @@ use aya::{
     programs::loaded_programs,
 };
 
+use monitor_common::signals::tcp::Socket;
 use monitor_tests::{DEADLINE, Daemon, Workload, expected, shared, slowness, until};
 use serde_json::Value;
 
@@ -254,7 +255,8 @@ fn sockets_of(daemon: &Daemon, pid: u32) -> Vec<u32> {
     let owners: Array<_, [u8; 32]> = Map::Array(map(daemon, "PROCESS_SLOTS")).try_into().unwrap();
     let slot = owners.iter().flatten().position(|owner| word(&owner, 8) == pid && word(&owner, 12) == 1);
     let slot = u32::try_from(slot.expect("the process has a slot")).unwrap();
-    let sockets: HashMap<_, [u8; 8], [u8; 24]> = Map::HashMap(map(daemon, "TCP_SOCKETS")).try_into().unwrap();
+    let sockets: HashMap<_, [u8; 8], [u8; size_of::<Socket>()]> =
+        Map::HashMap(map(daemon, "TCP_SOCKETS")).try_into().unwrap();
     sockets
         .iter()
         .flatten()

@@ -15,6 +15,7 @@ mod image;
 mod life;
 mod net;
 mod storm;
+mod talk;
 mod watchdog;
 mod ways;
 

@@ -11,7 +11,7 @@ use std::{
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 
-use crate::{checked, life::wait_for, number, say, ways};
+use crate::{checked, life::wait_for, number, say, talk, ways};
 
 /// Bytes that are sent or received by one call.
 const PIECE: usize = 64 << 10;
@@ -55,6 +55,11 @@ pub(crate) fn step(name: &str, words: &[&str], sockets: &mut Sockets) -> bool {
         ("swap", []) => mem::swap(&mut sockets.stream, &mut sockets.other),
         ("snmp", []) => say(&snmp()),
         ("kernel-bytes", []) => say(&kernel_bytes(sockets.stream())),
+        ("answer-http", [count]) => talk::answer(sockets.stream(), number(count)),
+        ("ask-http", [count]) => talk::ask(sockets.stream(), number(count)),
+        ("dns", [count]) => talk::dns(number(count)),
+        ("babble", [count]) => talk::babble(sockets.stream(), number(count), true),
+        ("babble-back", [count]) => talk::babble(sockets.stream(), number(count), false),
         ("send-each-way", [bytes]) => ways::send(sockets.stream(), number(bytes)),
         ("receive-each-way", [bytes]) => ways::receive(sockets.stream(), number(bytes)),
         ("serve-by-heir", [bytes]) => serve_by_heir(sockets, number(bytes)),

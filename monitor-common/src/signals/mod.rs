@@ -4,6 +4,7 @@ pub mod activity;
 pub mod block_io;
 pub mod exec;
 pub mod exec_kill;
+pub mod l7;
 pub mod process;
 pub mod protect;
 pub mod syscalls;

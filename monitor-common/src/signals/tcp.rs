@@ -5,6 +5,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::{
     histogram::{LATENCY_BUCKETS, LIFETIME_BUCKETS},
     process_slot::SlotRef,
+    signals::l7::Turn,
 };
 
 /// How an attempt to connect ended; index into [`TcpStats::connects`].
@@ -117,6 +118,8 @@ pub struct Socket {
     pub role: u32,
     /// 1 once the owner is known from task context.
     pub owned: u32,
+    /// What is said over it.
+    pub turn: Turn,
 }
 
 /// Key of `TCP_ACCEPTS`, whose value is a count.

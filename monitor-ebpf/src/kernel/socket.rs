@@ -11,6 +11,8 @@ pub(crate) const AF_INET: u16 = 2;
 pub(crate) const AF_INET6: u16 = 10;
 /// `IPPROTO_TCP`.
 pub(crate) const TCP: u16 = 6;
+/// `IPPROTO_UDP`.
+pub(crate) const UDP: u16 = 17;
 /// `IPPROTO_MPTCP`: TCP over several connections, which are TCP sockets of the kernel's own below this one.
 pub(crate) const MPTCP: u16 = 262;
 

@@ -11,16 +11,18 @@ use aya_ebpf::{
 };
 use monitor_common::{
     histogram::{LATENCY_BUCKETS, latency_bucket, lifetime_bucket},
+    knobs::SIGNAL_L7,
     limits::{self, SLOT_UNKNOWN},
     loss::Loss,
     process_slot::SlotRef,
+    signals::l7::Turn,
     signals::tcp::{
         AcceptKey, ConnectResult, RECEIVED, RETRANSMIT_DATA, RETRANSMIT_SYN, RETRANSMIT_SYNACK, ROLE_LISTENER,
         ROLE_UNKNOWN, Role, SENT, Socket, TcpStats,
     },
 };
 
-use super::syscalls::count;
+use super::{l7, syscalls::count};
 use crate::{
     atomic::add,
     emit::lost,
@@ -57,6 +59,15 @@ static TCP_SOCKETS: HashMap<u64, Socket> = HashMap::with_max_entries(limits::SOC
 static TCP_ACCEPTS: HashMap<AcceptKey, u64> = HashMap::with_max_entries(limits::TCP_ACCEPTS, 0);
 
 const UNOWNED: SlotRef = SlotRef { slot: SLOT_UNKNOWN, generation: 0 };
+
+/// A socket of which nothing has been seen yet.
+const NEW: Socket = Socket {
+    owner: UNOWNED,
+    since_ns: 0,
+    role: 0,
+    owned: 0,
+    turn: Turn { class: 0, tries: 0, last: 0, told: 0, reserved: 0, positions: [0; 2], ended_ns: [0; 2] },
+};
 
 #[inline(always)]
 fn now() -> u64 {
@@ -170,7 +181,7 @@ fn ended_here(sock: u64) {
 #[inline(always)]
 fn opened(sock: u64, role: u32) {
     if let Some(owner) = slots::current() {
-        remember(sock, Socket { owner, since_ns: now(), role, owned: 1 });
+        remember(sock, Socket { owner, since_ns: now(), role, owned: 1, ..NEW });
     }
 }
 
@@ -189,7 +200,7 @@ fn established(sock: u64) {
         }
     }
     // A connection from outside; its owner is who accepts it.
-    remember(sock, Socket { owner: UNOWNED, since_ns: now(), role: Role::Server as u32, owned: 0 });
+    remember(sock, Socket { since_ns: now(), role: Role::Server as u32, ..NEW });
 }
 
 #[inline(always)]
@@ -229,16 +240,21 @@ fn not_connected(sock: u64) {
 fn closed(sock: u64) {
     let Some(socket) = known(sock) else { return };
     // SAFETY: a map value, and the socket is locked.
-    let socket = unsafe { *socket };
-    if let Some(stats) = stats(socket.owner) {
-        count_close(sock, &socket, stats);
+    unsafe {
+        let (owner, since_ns, role) = ((*socket).owner, (*socket).since_ns, (*socket).role);
+        if let Some(stats) = stats(owner) {
+            count_close(sock, since_ns, role, stats);
+        }
+        if knob!(signals) & SIGNAL_L7 != 0 {
+            l7::closed(sock, socket);
+        }
     }
     // Last, so that as little time as possible is between this and the kernel's change of the state: see `found`.
     forget(sock);
 }
 
 #[inline(always)]
-fn count_close(sock: u64, socket: &Socket, stats: *mut TcpStats) {
+fn count_close(sock: u64, since_ns: u64, role: u32, stats: *mut TcpStats) {
     if knob!(traffic_by_call) == 0 {
         let tcp = Object(sock);
         let sent: u64 = tcp.field(offset!(tcp_bytes_sent));
@@ -252,11 +268,11 @@ fn count_close(sock: u64, socket: &Socket, stats: *mut TcpStats) {
             add((&raw mut (*stats).bytes).cast::<u64>().add(RECEIVED), received.saturating_sub(end));
         }
     }
-    if socket.role > Role::Server as u32 {
+    if role > Role::Server as u32 {
         return;
     }
-    let role = (socket.role & 1) as usize;
-    let lifetime = now() - socket.since_ns;
+    let role = (role & 1) as usize;
+    let lifetime = now() - since_ns;
     // SAFETY: a map value; the role is 0 or 1, and `lifetime_bucket` is below the length.
     unsafe {
         add((&raw mut (*stats).closes).cast::<u64>().add(role), 1);
@@ -280,7 +296,7 @@ pub(super) fn accepted(owner: SlotRef, fd: u32) {
         // Ended before it was accepted, or its first event found no room, or (Fast Open) it is not established yet.
         socket::TCP => {
             count_accept(owner, sock);
-            found(sock.0, Socket { owner, since_ns: now(), role: Role::Server as u32, owned: 1 });
+            found(sock.0, Socket { owner, since_ns: now(), role: Role::Server as u32, owned: 1, ..NEW });
         }
         socket::MPTCP => {
             count_accept(owner, sock);
@@ -340,6 +356,10 @@ fn traffic(ctx: &BtfTracePointContext, length: i32, direction: usize) {
     let sock: *const u8 = ctx.arg(0);
     // SAFETY: an argument of a BTF tracepoint.
     let protocol = unsafe { protocol(sock) };
+    if knob!(signals) & SIGNAL_L7 != 0 && protocol == socket::UDP {
+        // SAFETY: an argument of a BTF tracepoint.
+        return unsafe { l7::datagram(sock, length as u32, direction) };
+    }
     if protocol != socket::TCP && protocol != socket::MPTCP {
         return;
     }
@@ -358,6 +378,12 @@ fn traffic(ctx: &BtfTracePointContext, length: i32, direction: usize) {
     // The connections below an MPTCP socket are TCP's, and known by themselves.
     if protocol == socket::TCP {
         used(sock, owner);
+        if knob!(signals) & SIGNAL_L7 != 0
+            && let Some(socket) = known(sock as u64)
+        {
+            // SAFETY: a map value.
+            unsafe { l7::moved(sock as u64, socket, owner, length as u32, direction) };
+        }
     }
 }
 
@@ -365,22 +391,27 @@ fn traffic(ctx: &BtfTracePointContext, length: i32, direction: usize) {
 #[inline(always)]
 fn used(sock: *const u8, owner: SlotRef) {
     let address = sock as u64;
-    // SAFETY: a map value, copied.
-    let socket = known(address).map(|socket| unsafe { *socket });
-    match socket {
-        Some(socket) if socket.owner == owner => {}
-        // Accepted in a way that was not seen (io_uring).
-        Some(socket) if socket.owned == 0 => {
-            count_accept(owner, Object(address));
-            found(address, Socket { owner, owned: 1, ..socket });
-        }
-        // Its owner has ended; another process has it, by fork or by descriptor passing.
-        Some(socket) if slots::checked(socket.owner) == SLOT_UNKNOWN => found(address, Socket { owner, ..socket }),
-        Some(_) => {}
+    let Some(socket) = known(address) else {
         // Older than the daemon. What is read after the end has no further event that would clear it.
         // SAFETY: an argument of a BTF tracepoint.
-        None if i32::from(unsafe { read::direct::<u8>(sock, offset!(sock_state)) }) == CLOSE => {}
-        None => found(address, Socket { owner, since_ns: 0, role: ROLE_UNKNOWN, owned: 1 }),
+        if i32::from(unsafe { read::direct::<u8>(sock, offset!(sock_state)) }) != CLOSE {
+            found(address, Socket { owner, role: ROLE_UNKNOWN, owned: 1, ..NEW });
+        }
+        return;
+    };
+    // SAFETY: a map value.
+    unsafe {
+        if (*socket).owner == owner {
+            return;
+        }
+        if (*socket).owned == 0 {
+            // Accepted in a way that was not seen (io_uring).
+            count_accept(owner, Object(address));
+            found(address, Socket { owner, owned: 1, ..*socket });
+        } else if slots::checked((*socket).owner) == SLOT_UNKNOWN {
+            // Its owner has ended; another process has it, by fork or by descriptor passing.
+            found(address, Socket { owner, ..*socket });
+        }
     }
 }
 

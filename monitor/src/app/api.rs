@@ -94,6 +94,15 @@ impl Backend for Api {
         })
     }
 
+    fn requests(&self) -> Answer<'_, Result<serde_json::Value, Unavailable>> {
+        Box::pin(async move {
+            let (to, answer) = oneshot::channel();
+            let gone = || Unavailable("the pipeline has stopped".to_owned());
+            self.queries.send(Query::Requests(to)).await.map_err(|_| gone())?;
+            answer.await.map_err(|_| gone())
+        })
+    }
+
     fn reload(&self) -> Answer<'_, Result<String, String>> {
         Box::pin(async {
             let (to, answer) = oneshot::channel();

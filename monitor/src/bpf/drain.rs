@@ -139,6 +139,7 @@ pub const fn map(ring: Ring) -> &'static str {
         Ring::Security => super::maps::SECURITY,
         Ring::Telemetry => super::maps::TELEMETRY,
         Ring::Bulk => super::maps::BULK,
+        Ring::Requests => super::maps::REQUESTS,
     }
 }
 

@@ -16,7 +16,7 @@ use aya::{
     maps::{Array, Map, MapData, MapError, Queue},
 };
 use monitor_common::{
-    knobs::{Knobs, SIGNAL_ACTIVITY, SIGNAL_SYSCALLS, SIGNAL_TCP},
+    knobs::{Knobs, SIGNAL_ACTIVITY, SIGNAL_L7, SIGNAL_SYSCALLS, SIGNAL_TCP},
     limits::{self, SLOT_FIRST, SLOT_OTHER, SLOT_UNKNOWN},
     process_slot::{LIVE, ProcessSlot},
     signals::{activity::Class, syscalls::PACE_WINDOW_NS},
@@ -28,7 +28,9 @@ use zerocopy::IntoBytes as _;
 use attach::{Attached, Place, attach_signal, enlist};
 
 use super::{BpfError, OBJECT, kernel::Kernel, maps, programs};
-use crate::signals::{Need, SIGNALS, Timing, activity::table::activity_table, syscalls::table::call_table};
+use crate::signals::{
+    Need, SIGNALS, Timing, activity::table::activity_table, l7::table::shape_table, syscalls::table::call_table,
+};
 
 /// What the kernel programs are loaded with.
 #[derive(Clone, Debug)]
@@ -47,6 +49,8 @@ pub struct Settings {
     pub telemetry_ring: u32,
     /// Bytes of the bulk ring.
     pub bulk_ring: u32,
+    /// Bytes of the ring of requests.
+    pub requests_ring: u32,
     /// Level of the kernel programs' own log, as `aya_log::Level` counts.
     pub log_level: u8,
 }
@@ -268,7 +272,7 @@ fn refused_after_all(kernel: &Kernel, hook: &HookReport) -> Option<(&'static str
 fn load_once(kernel: &Kernel, settings: &Settings) -> Result<Loaded, BpfError> {
     let shards = kernel.cpus.next_power_of_two().min(limits::SHARDS_MAX);
     let knobs = knobs(kernel, settings, shards);
-    let (calls, activities) = (call_table(), activity_table());
+    let (calls, activities, shapes) = (call_table(), activity_table(), shape_table());
     let level = [settings.log_level];
     let mut ebpf = EbpfLoader::new()
         .btf(Some(&kernel.aya))
@@ -277,6 +281,7 @@ fn load_once(kernel: &Kernel, settings: &Settings) -> Result<Loaded, BpfError> {
         .override_global("OFFSETS", kernel.offsets.as_bytes(), true)
         .override_global("CALL_TABLE", calls.as_slice(), true)
         .override_global("ACTIVITY_TABLE", activities.as_bytes(), true)
+        .override_global("L7_TABLE", shapes.as_slice(), true)
         .override_global(aya_log::LEVEL, level.as_slice(), false)
         .map_max_entries(maps::PROCESS_SLOTS, settings.slots)
         .map_max_entries(maps::SLOT_OF, 2 * settings.slots)
@@ -286,6 +291,7 @@ fn load_once(kernel: &Kernel, settings: &Settings) -> Result<Loaded, BpfError> {
         .map_max_entries(maps::SECURITY, settings.security_ring)
         .map_max_entries(maps::TELEMETRY, settings.telemetry_ring)
         .map_max_entries(maps::BULK, settings.bulk_ring)
+        .map_max_entries(maps::REQUESTS, settings.requests_ring)
         .load(OBJECT)
         .map_err(refused)?;
     hand_out_slots(&mut ebpf, settings.slots)?;
@@ -371,9 +377,10 @@ fn knobs(kernel: &Kernel, settings: &Settings, shards: u32) -> Knobs {
         security_wake: u64::from(settings.security_ring / 2),
         telemetry_wake: u64::from(settings.telemetry_ring / 2),
         bulk_wake: u64::from(settings.bulk_ring / 2),
+        requests_wake: u64::from(settings.requests_ring / 2),
         pacing: u64::from(settings.timing == Timing::Adaptive || settings.may_shed),
         pace_shift: pace_shift(),
-        signals: [("syscalls", SIGNAL_SYSCALLS), ("tcp", SIGNAL_TCP), (ACTIVITY, SIGNAL_ACTIVITY)]
+        signals: [("syscalls", SIGNAL_SYSCALLS), ("tcp", SIGNAL_TCP), (ACTIVITY, SIGNAL_ACTIVITY), ("l7", SIGNAL_L7)]
             .into_iter()
             .filter(|(signal, _)| wanted(signal))
             .fold(0, |bits, (_, bit)| bits | bit),

@@ -98,6 +98,9 @@ pub enum BpfError {
          (and CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH to see other users' processes)"
     )]
     Permission(String),
+    /// There is no thread to be had.
+    #[error("a thread cannot be started: {0}; the limit of processes may be reached (TasksMax, RLIMIT_NPROC)")]
+    Thread(#[source] std::io::Error),
     /// The maps cannot be made.
     #[error("the kernel object cannot be loaded: {0}")]
     Load(#[source] Box<aya::EbpfError>),

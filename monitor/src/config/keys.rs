@@ -191,10 +191,16 @@ pub static KEYS: &[Key] = &[
     key!(kernel.bulk_ring: Ring(64 * KIB..=GIB), Restart, r#""8MiB""#,
         "Memory between the kernel and the daemon for activities that anybody can cause by the million, such as opening files."),
 
+    key!(kernel.requests_ring: Ring(64 * KIB..=GIB), Restart, r#""16MiB""#,
+        "Memory between the kernel and the daemon for what clients and servers say to each other."),
+
     key!(signals.syscalls: Switch, Restart, "false",
         "System calls: count, latency and errors."),
     key!(signals.tcp: Switch, Restart, "false",
         "TCP: connections, latency, bytes, retransmits."),
+    key!(signals.l7: Switch, Restart, "true",
+        "Requests and answers over TCP: response times of endpoints and queries (HTTP/1, PostgreSQL, Redis, DNS). In the making: off \
+         unless asked for."),
     key!(signals.block_io: Switch, Restart, "false",
         "Block I/O: latency, queue time, size, errors."),
     key!(signals.process: Switch, Restart, "false",

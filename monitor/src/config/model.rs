@@ -166,6 +166,8 @@ pub struct Kernel {
     pub telemetry_ring: u64,
     /// Bytes of the bulk ring: a power of two and so a multiple of the page size.
     pub bulk_ring: u64,
+    /// Bytes of the ring of requests: a power of two and so a multiple of the page size.
+    pub requests_ring: u64,
 }
 
 impl Default for Kernel {
@@ -176,6 +178,7 @@ impl Default for Kernel {
             security_ring: u64::from(limits::SECURITY_RING),
             telemetry_ring: u64::from(limits::TELEMETRY_RING),
             bulk_ring: u64::from(limits::BULK_RING),
+            requests_ring: u64::from(limits::REQUESTS_RING),
         }
     }
 }
@@ -189,6 +192,8 @@ pub struct Signals {
     pub tcp: bool,
     /// Block I/O: latency, size, errors.
     pub block_io: bool,
+    /// Requests and answers: response times of endpoints and queries.
+    pub l7: bool,
     /// Processes: forks, exits, what they use.
     pub process: bool,
     /// The machine: CPU, memory, disks, network, load.
@@ -197,7 +202,7 @@ pub struct Signals {
 
 impl Default for Signals {
     fn default() -> Self {
-        Self { syscalls: true, tcp: true, block_io: true, process: true, host: true }
+        Self { syscalls: true, tcp: true, l7: false, block_io: true, process: true, host: true }
     }
 }
 

@@ -37,7 +37,8 @@ pub const fn blinds(loss: Loss) -> bool {
         | Loss::BlockProcesses
         | Loss::BlockErrors
         | Loss::SocketsLocked
-        | Loss::BlockRequestsLocked => false,
+        | Loss::BlockRequestsLocked
+        | Loss::L7Ring => false,
     }
 }
 

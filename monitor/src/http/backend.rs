@@ -16,6 +16,8 @@ pub trait Backend: Send + Sync + 'static {
     fn metrics(&self) -> Answer<'_, Snapshot>;
     /// The processes that `query` asks for, as the JSON to answer with.
     fn processes(&self, query: ProcessQuery) -> Answer<'_, Result<serde_json::Value, Unavailable>>;
+    /// The slowest requests of the host's services, as the JSON to answer with.
+    fn requests(&self) -> Answer<'_, Result<serde_json::Value, Unavailable>>;
     /// Reads the configuration again: what changed, or the complete text of what is wrong with it.
     fn reload(&self) -> Answer<'_, Result<String, String>>;
     /// What the daemon is doing.

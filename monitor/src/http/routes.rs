@@ -58,6 +58,7 @@ pub(super) fn router(app: App) -> Router {
         .route("/-/reload", post(reload))
         .route("/api/v1/status", get(status))
         .route("/api/v1/processes", get(processes))
+        .route("/api/v1/requests", get(requests))
         .route("/api/v1/audit/head", get(audit_head))
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/events/stream", get(stream::stream))
@@ -144,6 +145,14 @@ async fn processes(extract::State(app): Shared, uri: Uri) -> Result<Response, Ap
     let permit = held::permit(&app)?;
     let limit = app.state.options.load().limits.answer;
     let answer = tokio::time::timeout(limit, app.state.backend.processes(query)).await;
+    let answer = answer.map_err(|_| Unavailable(format!("no answer within {limit:?}")))??;
+    Ok(held::json(format!("{answer}\n").into(), permit))
+}
+
+async fn requests(extract::State(app): Shared) -> Result<Response, ApiError> {
+    let permit = held::permit(&app)?;
+    let limit = app.state.options.load().limits.answer;
+    let answer = tokio::time::timeout(limit, app.state.backend.requests()).await;
     let answer = answer.map_err(|_| Unavailable(format!("no answer within {limit:?}")))??;
     Ok(held::json(format!("{answer}\n").into(), permit))
 }

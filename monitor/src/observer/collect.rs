@@ -11,7 +11,7 @@ use crate::{
     health, http,
     metrics::{Families, Kind, Metric, Snapshot},
     processes, respond,
-    signals::{SIGNALS, activity, block_io, host, protect, syscalls, tcp},
+    signals::{SIGNALS, activity, block_io, host, l7, protect, syscalls, tcp},
 };
 
 static LOST: Metric = Metric {
@@ -77,6 +77,7 @@ pub fn metrics() -> Vec<(&'static str, Vec<&'static Metric>)> {
     vec![
         ("System calls", syscalls::METRICS.to_vec()),
         ("TCP", tcp::METRICS.to_vec()),
+        ("Requests", l7::METRICS.to_vec()),
         ("Block I/O", block_io::METRICS.to_vec()),
         ("Processes", processes::METRICS.to_vec()),
         (
@@ -109,6 +110,9 @@ impl Observer {
             }
             if let Some(block_io) = &mut kernel.block_io {
                 block_io.collect(groups, &mut families);
+            }
+            if let Some(l7) = &kernel.l7 {
+                l7.collect(groups, &mut families);
             }
             if let Some(activity) = &kernel.activity {
                 activity.collect(&mut families);

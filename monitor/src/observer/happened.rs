@@ -56,6 +56,7 @@ impl Happened {
                 let (record, _) = ExecKillRecord::read_from_prefix(record).map_err(|_| SHORT)?;
                 Ok(Self::ExecKill(record.into()))
             }
+            Some(Kind::Segment | Kind::SegmentsEnd) => Err("it belongs into another ring".to_owned()),
             None => Err("its kind is unknown".to_owned()),
         }
     }

@@ -34,6 +34,7 @@ use crate::{
         activity::{Activities, Selection, WatchedPaths},
         block_io::BlockIo,
         exec_kill::ExecKill,
+        l7::L7,
         protect::Protect,
         syscalls::Syscalls,
         tcp::Tcp,
@@ -66,6 +67,8 @@ pub struct KernelSide {
     pub tcp: Option<Tcp>,
     /// Block requests.
     pub block_io: Option<BlockIo>,
+    /// Requests.
+    pub l7: Option<L7>,
     /// Activities.
     pub activity: Option<Activities>,
     /// What kills at exec.
@@ -99,6 +102,8 @@ impl Rings for Live<'_, '_> {
             Ring::Security => &mut *self.security,
             Ring::Telemetry => &mut *self.telemetry,
             Ring::Bulk => &mut *self.bulk,
+            // Has a thread of its own.
+            Ring::Requests => return 0,
         };
         let Some(tee) = &mut self.tee else { return drain.drain(limit, take) };
         tee(ring, None);
@@ -134,6 +139,7 @@ impl KernelSide {
         };
         let (security, telemetry) = (ring(&mut loaded, Ring::Security)?, ring(&mut loaded, Ring::Telemetry)?);
         let bulk = ring(&mut loaded, Ring::Bulk)?;
+        let l7 = if loaded.runs("l7") { Some(L7::new(&mut loaded)?) } else { None };
         let lost = loaded.take(maps::LOST)?;
         // Last: it has to know all that was made.
         let protect = if loaded.runs("protect") { Protect::new(&mut loaded)? } else { None };
@@ -143,6 +149,7 @@ impl KernelSide {
             syscalls,
             tcp,
             block_io,
+            l7,
             activity,
             exec_kill,
             protect,
@@ -249,6 +256,9 @@ impl KernelSide {
         if let Some(block_io) = &mut self.block_io {
             block_io.fold(slots, groups);
         }
+        if let Some(l7) = &mut self.l7 {
+            l7.fold(slots, groups);
+        }
         let due = slots.due(since_boot());
         if due.is_empty() {
             return;
@@ -286,6 +296,9 @@ impl KernelSide {
         if let Some(block_io) = &mut self.block_io {
             block_io.expire(groups, &known);
         }
+        if let Some(l7) = &mut self.l7 {
+            l7.expire(groups);
+        }
     }
 
     /// What came out of a ring, and what did not.
@@ -294,6 +307,7 @@ impl KernelSide {
             Ring::Security => self.security.account(),
             Ring::Telemetry => self.telemetry.account(),
             Ring::Bulk => self.bulk.account(),
+            Ring::Requests => self.l7.as_ref().map_or_else(Account::default, L7::account),
         }
     }
 
@@ -328,6 +342,7 @@ fn settings(config: &Config) -> Settings {
         "block_io" => config.signals.block_io,
         "process" => config.signals.process,
         "host" => config.signals.host,
+        "l7" => config.signals.l7,
         "protect" => config.protect.enabled,
         // What rules need is not switched off as a signal: rules are.
         _ => true,
@@ -340,6 +355,7 @@ fn settings(config: &Config) -> Settings {
         security_ring: u32::try_from(config.kernel.security_ring).unwrap_or(u32::MAX),
         telemetry_ring: u32::try_from(config.kernel.telemetry_ring).unwrap_or(u32::MAX),
         bulk_ring: u32::try_from(config.kernel.bulk_ring).unwrap_or(u32::MAX),
+        requests_ring: u32::try_from(config.kernel.requests_ring).unwrap_or(u32::MAX),
         log_level: log_level(config.log.kernel),
     }
 }

@@ -81,6 +81,8 @@ pub enum Query {
     Metrics(oneshot::Sender<Snapshot>),
     /// Processes as JSON.
     Processes(ProcessQuery, oneshot::Sender<serde_json::Value>),
+    /// The slowest requests as JSON.
+    Requests(oneshot::Sender<serde_json::Value>),
     /// Work by this configuration and these rules from now on.
     Reconfigure(Box<Config>, Box<Rules>, oneshot::Sender<()>),
 }
@@ -362,6 +364,12 @@ impl Observer {
             Query::Processes(query, to) => {
                 self.freshen();
                 let _ = to.send(self.describe(&query));
+            }
+            Query::Requests(to) => {
+                self.freshen();
+                let l7 = self.kernel.as_ref().and_then(|kernel| kernel.l7.as_ref());
+                let requests = l7.map(|l7| l7.describe(self.table.groups(), BootClock::read()));
+                let _ = to.send(requests.unwrap_or_else(|| serde_json::json!({ "requests": [] })));
             }
             Query::Reconfigure(config, rules, to) => {
                 // What happened until now is judged by the rules until now.

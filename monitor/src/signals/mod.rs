@@ -7,6 +7,7 @@ pub mod exec;
 pub mod exec_kill;
 pub mod host;
 pub mod keyed;
+pub mod l7;
 pub mod protect;
 pub mod syscalls;
 pub mod tcp;
@@ -221,6 +222,13 @@ pub static SIGNALS: &[Signal] = &[
         ],
         fields: &["sock_family", "sock_state", "sock_protocol", "sock_num"],
         needs: &["process"],
+    },
+    Signal {
+        name: "l7",
+        summary: "Requests and answers over TCP: response times of endpoints and queries.",
+        hooks: &[required(programs::TCP_STATE), required(programs::TCP_SEND), required(programs::TCP_RECEIVE)],
+        fields: &["regs_orig_ax", "sock_dport"],
+        needs: &["process", "tcp"],
     },
     Signal {
         name: "block_io",

@@ -70,6 +70,7 @@ fn knobs_of(tracepoints: &[(&str, &[&str])], functions: &[&str], disabled: &[&st
         security_ring: 4096,
         telemetry_ring: 4096,
         bulk_ring: 4096,
+        requests_ring: 1 << 16,
         log_level: 0,
     };
     knobs(&kernel, &settings, 2)

@@ -84,6 +84,10 @@ impl Backend for Fake {
         Box::pin(async { Ok(serde_json::json!({ "processes": [] })) })
     }
 
+    fn requests(&self) -> Answer<'_, Result<serde_json::Value, Unavailable>> {
+        Box::pin(async { Ok(serde_json::json!({ "requests": [] })) })
+    }
+
     fn reload(&self) -> Answer<'_, Result<String, String>> {
         Box::pin(async { self.reload.clone() })
     }

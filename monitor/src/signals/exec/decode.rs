@@ -123,7 +123,7 @@ pub fn decode(record: &[u8]) -> Result<Exec, DecodeError> {
     let long = match Kind::from_number(head.header.kind) {
         Some(Kind::Exec) => false,
         Some(Kind::ExecLong) => true,
-        Some(Kind::Fork | Kind::Exit | Kind::Activity | Kind::ExecKill) | None => {
+        Some(Kind::Fork | Kind::Exit | Kind::Activity | Kind::ExecKill | Kind::Segment | Kind::SegmentsEnd) | None => {
             return Err(DecodeError::NotExec { kind: head.header.kind });
         }
     };

@@ -1,0 +1,179 @@
+//! `l7`: what clients and servers say to each other, the beginning of each turn: from it the daemon tells requests, their
+//! answers and the time between.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::{process_slot::SlotRef, record::Header};
+
+/// Most bytes that are copied of what one system call moved. A power of two.
+pub const CAPTURE: usize = 1024;
+/// Turns of a connection that are looked at before it is given up as a protocol that nobody here knows.
+pub const TRIES: u8 = 6;
+
+/// Which protocol a connection speaks, by its first bytes. The kernel only decides whether anything of it leaves the
+/// kernel; the daemon looks closer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Class {
+    /// Not known yet.
+    Unknown = 0,
+    /// HTTP/1.0 and 1.1 (RFC 9112).
+    Http1 = 1,
+    /// HTTP/2 (RFC 9113), and with it gRPC.
+    Http2 = 2,
+    /// RESP, the protocol of Redis.
+    Redis = 3,
+    /// Messages of PostgreSQL.
+    Postgres = 4,
+    /// Packets of MySQL and MariaDB.
+    Mysql = 5,
+    /// memcached's text and meta commands, and its binary ones.
+    Memcached = 6,
+    /// DNS over UDP or TCP (RFC 1035, RFC 7766).
+    Dns = 7,
+    /// Kafka.
+    Kafka = 8,
+    /// MongoDB's wire protocol.
+    Mongodb = 9,
+    /// TLS records (RFC 8446): nothing to be read here.
+    Tls = 10,
+    /// Given up: only its bytes are counted.
+    Ignored = 11,
+}
+
+impl Class {
+    /// Every class.
+    pub const ALL: [Self; 12] = [
+        Self::Unknown,
+        Self::Http1,
+        Self::Http2,
+        Self::Redis,
+        Self::Postgres,
+        Self::Mysql,
+        Self::Memcached,
+        Self::Dns,
+        Self::Kafka,
+        Self::Mongodb,
+        Self::Tls,
+        Self::Ignored,
+    ];
+
+    /// The class with this number.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+}
+
+/// How a system call names the memory that it moves; entry of the table `L7_TABLE`, by the index of the call table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Shape {
+    /// Not known, or not in the caller's memory (sendfile, splice, io_uring): the bytes are not seen.
+    Unseen = 0,
+    /// The second argument is the buffer: read, write, recvfrom, sendto.
+    Buffer = 1,
+    /// The second argument is an array of `struct iovec`, the third their number: readv, writev.
+    Vector = 2,
+    /// The second argument is a `struct msghdr`: recvmsg, sendmsg.
+    Message = 3,
+    /// The second argument is an array of `struct mmsghdr`, the third their number: recvmmsg, sendmmsg.
+    Messages = 4,
+}
+
+/// In [`Turn::last`]: this end sent.
+pub const LAST_SENT: u8 = 1;
+/// In [`Turn::last`]: this end received.
+pub const LAST_RECEIVED: u8 = 2;
+
+/// Where the conversation of a socket is. Part of its entry in `TCP_SOCKETS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Turn {
+    /// A [`Class`]'s number.
+    pub class: u8,
+    /// Turns that were looked at in vain.
+    pub tries: u8,
+    /// Which way the last bytes went: [`LAST_SENT`], [`LAST_RECEIVED`] or 0.
+    pub last: u8,
+    /// 1 once the daemon has been told of the connection.
+    pub told: u8,
+    /// Always 0.
+    pub reserved: u32,
+    /// Bytes sent and received since the connection is watched.
+    pub positions: [u64; 2],
+    /// When the last bytes were sent and received (`CLOCK_BOOTTIME`, nanoseconds).
+    pub ended_ns: [u64; 2],
+}
+
+/// In [`SegmentHead::flags`]: sent, else received.
+pub const SEGMENT_SENT: u32 = 1 << 0;
+/// The first record of this connection: [`Ends`] follow the head.
+pub const SEGMENT_FIRST: u32 = 1 << 1;
+/// The other way spoke before, else it goes on with what went this way.
+pub const SEGMENT_TURN: u32 = 1 << 2;
+/// The bytes could not be read: see [`Shape::Unseen`], or the memory was not there.
+pub const SEGMENT_UNSEEN: u32 = 1 << 3;
+/// A datagram.
+pub const SEGMENT_DATAGRAM: u32 = 1 << 4;
+
+/// Bytes went over a connection. What follows: [`Ends`] in the first record of a connection, then the bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct SegmentHead {
+    /// Kind [`crate::record::Kind::Segment`].
+    pub header: Header,
+    /// Address of `struct sock`: the same for everybody who has the socket.
+    pub sock: u64,
+    /// Who sent or received.
+    pub process: SlotRef,
+    /// Bytes sent and received before these.
+    pub positions: [u64; 2],
+    /// When the last bytes before these were sent and received (`CLOCK_BOOTTIME`, nanoseconds).
+    pub ended_ns: [u64; 2],
+    /// Bytes that the call moved.
+    pub length: u32,
+    /// Bytes of them that follow.
+    pub copied: u32,
+    /// `SEGMENT_*`.
+    pub flags: u32,
+    /// A [`Class`]'s number.
+    pub class: u8,
+    /// A [`super::tcp::Role`], or `ROLE_UNKNOWN`.
+    pub role: u8,
+    /// Always 0.
+    pub reserved: u16,
+}
+
+/// Both ends of a connection.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Ends {
+    /// This end's address: 16 bytes for IPv6, the first 4 for IPv4.
+    pub local: [u8; 16],
+    /// The other end's.
+    pub peer: [u8; 16],
+    /// This end's port, host byte order.
+    pub local_port: u16,
+    /// The other end's.
+    pub peer_port: u16,
+    /// Address family.
+    pub family: u16,
+    /// Always 0.
+    pub reserved: u16,
+}
+
+/// A connection of which segments were told was closed.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct SegmentsEnd {
+    /// Kind [`crate::record::Kind::SegmentsEnd`].
+    pub header: Header,
+    /// Address of `struct sock`, which may be another's from now on.
+    pub sock: u64,
+    /// Bytes sent and received in all.
+    pub positions: [u64; 2],
+    /// When the last were (`CLOCK_BOOTTIME`, nanoseconds).
+    pub ended_ns: [u64; 2],
+}
+
+const _: () = assert!(CAPTURE.is_power_of_two());

@@ -1,0 +1,217 @@
+//! `l7`: what clients and servers say to each other over TCP.
+//!
+//! No hook of its own: `sock_send_length` and `sock_recv_length` come here. They run inside the system call, in the task
+//! that sends or receives, when the bytes are where they belong: the caller's registers still say where that is. So a
+//! connection is known by its socket, whoever has it under whichever descriptor, and files cost nothing.
+//!
+//! Only the beginning of a turn leaves the kernel, and of protocols that put several messages into one turn the beginning
+//! of each call. What no protocol known here begins with is given up after a few turns.
+
+mod buffer;
+mod class;
+
+use core::{ptr, slice};
+
+use aya_ebpf::{helpers::bpf_ktime_get_boot_ns, macros::map, maps::PerCpuArray};
+use monitor_common::{
+    loss::Loss,
+    process_slot::SlotRef,
+    record::{Kind, Ring},
+    signals::{
+        l7::{
+            CAPTURE, Class, Ends, LAST_RECEIVED, LAST_SENT, SEGMENT_DATAGRAM, SEGMENT_FIRST, SEGMENT_SENT,
+            SEGMENT_TURN, SEGMENT_UNSEEN, SegmentHead, SegmentsEnd, TRIES,
+        },
+        tcp::{Role, SENT, Socket},
+    },
+};
+
+use crate::{
+    emit,
+    kernel::{
+        read::{self, Object},
+        socket,
+    },
+    settings::offset,
+    slots,
+};
+
+/// A record is put together here: at most its head, both ends, and the bytes.
+/// The verifier sees room for more: it does not know that what is appended ends where the room does.
+const TAIL: usize = size_of::<Ends>() + 4 * CAPTURE;
+
+/// The port of DNS.
+const DNS: u16 = 53;
+
+#[repr(C)]
+struct Scratch {
+    head: SegmentHead,
+    tail: [u8; TAIL],
+}
+
+/// One for each direction: where programs may be preempted (Linux 7), the kernel does not start the same one again on this
+/// CPU, but may start the other.
+#[map]
+static L7_SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(2, 0);
+
+/// The running task has sent or received `length` bytes over `sock`, whose entry is `socket`.
+///
+/// # Safety
+/// `socket` is a map value.
+#[inline(always)]
+pub(super) unsafe fn moved(sock: u64, socket: *mut Socket, process: SlotRef, length: u32, direction: usize) {
+    // SAFETY: the caller vouches for the entry. Its turn is written by whoever uses the socket: where two threads do that at
+    // the same moment, a turn may be told once too often, or go on with the one before.
+    unsafe {
+        let turn = &raw mut (*socket).turn;
+        let class = (*turn).class;
+        let now = bpf_ktime_get_boot_ns();
+        if class != Class::Ignored as u8 {
+            let way = if direction == SENT { LAST_SENT } else { LAST_RECEIVED };
+            let turned = (*turn).last != way;
+            (*turn).last = way;
+            if turned || class >= Class::Http2 as u8 {
+                spoken(sock, socket, process, length, direction, turned);
+            }
+        }
+        let at = direction & 1;
+        *(&raw mut (*turn).positions).cast::<u64>().add(at) += u64::from(length);
+        *(&raw mut (*turn).ended_ns).cast::<u64>().add(at) = now;
+    }
+}
+
+#[inline(always)]
+unsafe fn spoken(sock: u64, socket: *mut Socket, process: SlotRef, length: u32, direction: usize, turned: bool) {
+    let Some(scratch) = L7_SCRATCH.get_ptr_mut(direction as u32 & 1) else { return };
+    // SAFETY: map values; the masks show the verifier that what is copied fits.
+    unsafe {
+        let turn = &raw mut (*socket).turn;
+        let (head, tail) = (&raw mut (*scratch).head, (&raw mut (*scratch).tail).cast::<u8>());
+        let first = (*turn).told == 0;
+        let at = if first { size_of::<Ends>() } else { 0 };
+        let bytes = tail.add(at);
+        let copied = buffer::copy(bytes, length);
+        let mut class = (*turn).class;
+        if class == Class::Unknown as u8 {
+            class = class::of(bytes, copied, length);
+            if class == Class::Unknown as u8 {
+                (*turn).tries += 1;
+                if (*turn).tries >= TRIES {
+                    (*turn).class = Class::Ignored as u8;
+                }
+                return;
+            }
+            (*turn).class = if class == Class::Tls as u8 { Class::Ignored as u8 } else { class };
+        }
+        let mut flags = 0;
+        if turned {
+            flags |= SEGMENT_TURN;
+        }
+        if first {
+            (*turn).told = 1;
+            flags |= SEGMENT_FIRST;
+            ends(tail.cast(), Object(sock));
+        }
+        (*head).positions = (*turn).positions;
+        (*head).ended_ns = (*turn).ended_ns;
+        (*head).class = class;
+        (*head).role = (*socket).role as u8;
+        tell(scratch, sock, process, [length, copied, at as u32], direction, flags);
+    }
+}
+
+/// The same of a datagram, where it is of DNS: to or from port 53.
+///
+/// # Safety
+/// `sock` is an argument of a BTF tracepoint.
+#[inline(always)]
+pub(super) unsafe fn datagram(sock: *const u8, length: u32, direction: usize) {
+    // SAFETY: the caller vouches for it.
+    let (local, peer) = unsafe {
+        (read::direct::<u16>(sock, offset!(sock_num)), u16::from_be(read::direct(sock, offset!(sock_dport))))
+    };
+    if local != DNS && peer != DNS {
+        return;
+    }
+    let (Some(process), Some(scratch)) = (slots::current(), L7_SCRATCH.get_ptr_mut(direction as u32 & 1)) else {
+        return;
+    };
+    // SAFETY: map values.
+    unsafe {
+        let (head, tail) = (&raw mut (*scratch).head, (&raw mut (*scratch).tail).cast::<u8>());
+        let at = size_of::<Ends>();
+        let copied = buffer::copy(tail.add(at), length);
+        ends(tail.cast(), Object(sock as u64));
+        (*head).positions = [0; 2];
+        (*head).ended_ns = [0; 2];
+        (*head).class = Class::Dns as u8;
+        (*head).role = if local == DNS { Role::Server as u8 } else { Role::Client as u8 };
+        tell(scratch, sock as u64, process, [length, copied, at as u32], direction, SEGMENT_DATAGRAM);
+    }
+}
+
+/// Completes a record and hands it over: `sizes` are the bytes that the call moved, how many of them were copied, and what
+/// stands before them.
+#[inline(always)]
+unsafe fn tell(scratch: *mut Scratch, sock: u64, process: SlotRef, sizes: [u32; 3], direction: usize, flags: u32) {
+    let [length, copied, at] = sizes;
+    // SAFETY: a map value; the masks show the verifier that what is copied fits.
+    unsafe {
+        let head = &raw mut (*scratch).head;
+        let flags = if direction == SENT { flags | SEGMENT_SENT } else { flags };
+        emit::number(Ring::Requests);
+        (*head).header = emit::header(Ring::Requests, Kind::Segment);
+        (*head).sock = sock;
+        (*head).process = process;
+        (*head).length = length;
+        (*head).copied = copied;
+        (*head).flags = if copied == 0 { flags | SEGMENT_UNSEEN } else { flags };
+        (*head).reserved = 0;
+        let size = size_of::<SegmentHead>() + (at as usize & 63) + (copied as usize & (2 * CAPTURE - 1));
+        emit::output(Ring::Requests, Loss::L7Ring, slice::from_raw_parts(scratch.cast(), size));
+    }
+}
+
+/// Both ends of a connection.
+#[inline(always)]
+unsafe fn ends(ends: *mut Ends, sock: Object) {
+    let family = socket::family(sock);
+    // SAFETY: a map value, says the caller.
+    unsafe {
+        ptr::write_unaligned(
+            ends,
+            Ends {
+                local: socket::local(sock, family),
+                peer: socket::peer(sock, family),
+                local_port: socket::local_port(sock),
+                peer_port: socket::peer_port(sock),
+                family,
+                reserved: 0,
+            },
+        );
+    }
+}
+
+/// A connection is closed. May run in an interrupt: the record is put together in the ring.
+///
+/// # Safety
+/// `socket` is a map value.
+#[inline(always)]
+pub(super) unsafe fn closed(sock: u64, socket: *const Socket) {
+    // SAFETY: the caller vouches for it.
+    let turn = unsafe { &raw const (*socket).turn };
+    // SAFETY: as above.
+    if unsafe { (*turn).told } == 0 {
+        return;
+    }
+    let Some(mut entry) = emit::reserve::<SegmentsEnd>(Ring::Requests, Loss::L7Ring) else { return };
+    entry.write(SegmentsEnd {
+        header: emit::header(Ring::Requests, Kind::SegmentsEnd),
+        sock,
+        // SAFETY: as above.
+        positions: unsafe { (*turn).positions },
+        // SAFETY: as above.
+        ended_ns: unsafe { (*turn).ended_ns },
+    });
+    entry.submit(emit::submission(Ring::Requests, size_of::<SegmentsEnd>()));
+}
