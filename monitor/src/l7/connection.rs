@@ -127,6 +127,11 @@ impl Connection {
         if watch.exchanges {
             *unsure = None;
         }
+        if let Some(next) = conversation.becomes() {
+            let conversation = next.start();
+            self.state = State::Spoken { protocol: next, conversation, reversed: *reversed, garbage: 0, unsure: None };
+            return;
+        }
         if let Some(tries) = unsure.filter(|_| *garbage > 0) {
             self.state = State::Unknown(tries + 1);
         } else if *garbage >= GARBAGE_MAX {

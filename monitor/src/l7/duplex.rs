@@ -1,7 +1,7 @@
 //! Both directions of a connection as one conversation.
 
 use super::{
-    Conversation, Segment, Side, Sink,
+    Conversation, Protocol, Segment, Side, Sink,
     stream::{Stream, Talk},
 };
 
@@ -44,6 +44,10 @@ impl<T: Talk + Send> Conversation for Duplex<T> {
 
     fn finished(&self) -> bool {
         self.talk.finished()
+    }
+
+    fn becomes(&self) -> Option<&'static dyn Protocol> {
+        self.talk.becomes()
     }
 
     fn bytes_held(&self) -> usize {

@@ -8,15 +8,19 @@
 //! What cannot be known is counted as a [`Doubt`], never guessed: there are never more exchanges than were really made.
 //!
 //! - [`Connection`] finds out which protocol is spoken and which side serves, and holds the conversation.
-//! - [`http1`], [`redis`], [`postgres`], [`dns`] are the protocols.
+//! - [`http1`], [`http2`], [`redis`], [`memcached`], [`postgres`], [`mysql`], [`dns`] are the protocols.
 //! - [`routes`] and [`sql`] take out of paths and queries what a user typed.
 
 pub mod connection;
 pub mod dns;
 mod duplex;
 pub mod http1;
+pub mod http2;
+pub mod memcached;
+pub mod mysql;
 mod pairing;
 pub mod postgres;
+mod prepared;
 pub mod redis;
 pub mod routes;
 pub mod sql;
@@ -31,6 +35,9 @@ pub const UNSEEN: &str = "_unseen";
 
 /// An operation that is not in the protocol's list: names that a peer makes up must not become labels.
 pub const OTHER: &str = "_other";
+
+/// The operation of a prepared statement whose text was not seen.
+pub const PREPARED: &str = "_prepared";
 
 /// The longest target that is kept, in bytes: a path or a name.
 pub const TARGET_MAX: usize = 256;
@@ -167,7 +174,7 @@ pub enum Seen {
 /// A request and its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Exchange<'a> {
-    /// [`Protocol::name`].
+    /// [`Protocol::name`]; of HTTP/2 that of HTTP/1, or [`http2::GRPC`].
     pub protocol: &'static str,
     /// HTTP method, SQL verb, Redis command, type of a DNS question: of a list that the protocol has.
     pub operation: &'static str,
@@ -285,6 +292,10 @@ pub trait Conversation: Send {
     fn close(&mut self, now_ns: u64, out: &mut dyn Sink);
     /// Whether nothing more is to be learned from it: it became encrypted, or another protocol.
     fn finished(&self) -> bool;
+    /// The protocol that the connection is of from now on, if both sides agreed on another one that is understood.
+    fn becomes(&self) -> Option<&'static dyn Protocol> {
+        None
+    }
     /// Allocated memory, in bytes. Never more than [`HELD_MAX`].
     fn bytes_held(&self) -> usize;
 }
@@ -293,4 +304,5 @@ pub trait Conversation: Send {
 pub const SETTLE_NS: u64 = 1_000_000_000;
 
 /// The protocols over streams, in the order in which they are tried. DNS over datagrams is [`dns::UDP`].
-pub static STREAMS: [&dyn Protocol; 4] = [&http1::HTTP1, &postgres::POSTGRES, &redis::REDIS, &dns::TCP];
+pub static STREAMS: [&dyn Protocol; 7] =
+    [&http1::HTTP1, &http2::HTTP2, &postgres::POSTGRES, &mysql::MYSQL, &redis::REDIS, &memcached::MEMCACHED, &dns::TCP];

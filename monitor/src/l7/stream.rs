@@ -64,6 +64,10 @@ pub(super) trait Talk {
     fn finished(&self) -> bool;
     /// See [`super::Conversation::bytes_held`].
     fn bytes_held(&self) -> usize;
+    /// See [`super::Conversation::becomes`].
+    fn becomes(&self) -> Option<&'static dyn super::Protocol> {
+        None
+    }
 }
 
 /// Where one direction is.
@@ -151,7 +155,8 @@ impl Stream {
             talk.passed(segment.to, segment.began_ns, out);
             return;
         }
-        if !self.rest && !self.lost {
+        // Also where the place was lost before: what is missing may have been asked, and answered, long ago.
+        if !self.rest {
             self.lose(segment.to, Loss::Gap, talk, out);
         }
         talk.unseen(segment.to, missing, segment.began_ns, segment.began_ns);

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::l7::{Code, Outcome, Status, TARGET_MAX, Verdict};
 
 /// Methods that are told by name: RFC 9110, 5789 (PATCH), and those of WebDAV and caches that servers really get.
-pub(super) const METHODS: [&str; 18] = [
+pub(in crate::l7) const METHODS: [&str; 18] = [
     "GET",
     "POST",
     "PUT",
@@ -60,7 +60,7 @@ pub(super) fn request_verdict(head: &[u8]) -> Verdict {
     }
 }
 
-pub(super) fn status(code: u16) -> Status {
+pub(in crate::l7) fn status(code: u16) -> Status {
     let outcome = match code {
         400..=499 => Outcome::ClientError,
         500..=599 => Outcome::ServerError,
@@ -102,6 +102,11 @@ pub(super) fn answer_body(headers: &[httparse::Header<'_>], code: u16, kind: u8)
         (false, Some(length)) => Body::Length(length),
         (false, None) => Body::UntilClose,
     })
+}
+
+/// Whether the server says that HTTP/2 follows.
+pub(super) fn becomes_http2(headers: &[httparse::Header<'_>]) -> bool {
+    headers.iter().any(|it| it.name.eq_ignore_ascii_case("upgrade") && it.value.eq_ignore_ascii_case(b"h2c"))
 }
 
 /// The path of a request's target, without query, scheme and host.

@@ -8,13 +8,15 @@ mod head;
 use super::{
     Conversation, Doubt, OTHER, Protocol, Side, Sink, Verdict,
     duplex::Duplex,
+    http2::HTTP2,
     pairing::{About, Asked, Pairing, Request},
     stream::{Loss, Step, Talk, View},
 };
 use head::{
-    Body, CONNECT, HEAD, LENGTH_MAX, METHODS, answer_body, bounded, cut_request_line, cut_status, path_of,
-    request_body, request_verdict, status,
+    Body, CONNECT, HEAD, LENGTH_MAX, answer_body, becomes_http2, bounded, cut_request_line, cut_status, path_of,
+    request_body, request_verdict,
 };
+pub(super) use head::{METHODS, status};
 
 /// HTTP/1.0 and 1.1.
 pub static HTTP1: Http1 = Http1;
@@ -48,6 +50,7 @@ impl Protocol for Http1 {
             requests: Direction::default(),
             answers: Direction::default(),
             over: false,
+            http2: false,
         }))
     }
 }
@@ -73,6 +76,8 @@ struct Http1Talk {
     requests: Direction,
     answers: Direction,
     over: bool,
+    /// What follows is HTTP/2.
+    http2: bool,
 }
 
 impl Http1Talk {
@@ -174,6 +179,7 @@ impl Http1Talk {
         match body {
             _ if opaque => {
                 self.over = true;
+                self.http2 = code == 101 && becomes_http2(response.headers);
                 self.answer_ends(length)
             }
             Body::Length(body) => self.answer_ends(length + body),
@@ -251,7 +257,7 @@ impl Talk for Http1Talk {
         let ends = std::mem::take(&mut self.direction(to).ends);
         if ends && to == Side::Client {
             self.pairing.answered(ended_ns, out);
-            if self.over {
+            if self.over && !self.http2 {
                 out.doubt(Doubt::Opaque, 1);
             }
         }
@@ -312,5 +318,9 @@ impl Talk for Http1Talk {
 
     fn bytes_held(&self) -> usize {
         self.pairing.bytes_held()
+    }
+
+    fn becomes(&self) -> Option<&'static dyn Protocol> {
+        (self.http2 && self.pairing.open.is_none()).then_some(&HTTP2)
     }
 }

@@ -8,7 +8,6 @@
 //! executed, and the last statement seen is taken as what.
 
 mod client;
-mod prepared;
 mod wire;
 
 use std::sync::Arc;
@@ -17,20 +16,19 @@ use super::{
     Conversation, Doubt, Outcome, Protocol, Side, Sink, Status, Verdict,
     duplex::Duplex,
     pairing::{About, Answer, Asked, Pairing},
+    prepared::Prepared,
     sql::Statement,
     stream::{Loss, Step, Talk, View},
 };
-use prepared::Prepared;
 use wire::NoMessage;
+
+pub use super::PREPARED;
 
 /// PostgreSQL.
 pub static POSTGRES: Postgres = Postgres;
 
 /// PostgreSQL.
 pub struct Postgres;
-
-/// The operation of a prepared statement whose text was not seen.
-pub const PREPARED: &str = "_prepared";
 
 /// A Sync, and a CommandComplete with ReadyForQuery.
 const LEAST: (u64, u64) = (5, 12);
@@ -61,6 +59,7 @@ impl Protocol for Postgres {
             group: Group::default(),
             reply: Reply::default(),
             encryption: false,
+            ready_owed: false,
             over: false,
         }))
     }
@@ -99,6 +98,8 @@ struct PostgresTalk {
     reply: Reply,
     /// The client asked for encryption.
     encryption: bool,
+    /// What was executed unseen is answered, and that the server is ready again is still to come.
+    ready_owed: bool,
     over: bool,
 }
 
@@ -283,6 +284,7 @@ impl PostgresTalk {
     /// ReadyForQuery.
     fn ready(&mut self, began_ns: u64, out: &mut dyn Sink) {
         self.reply.ready = true;
+        let owed = std::mem::take(&mut self.ready_owed);
         if self.pairing.open.is_some() {
             self.end(Status::OK);
             if self.open_kind() == Some(EXECUTE) {
@@ -291,6 +293,7 @@ impl PostgresTalk {
         } else if !self.drop_until_sync(true, out) {
             let completions = std::mem::take(&mut self.reply.completions);
             match self.next_kind() {
+                Some(QUERY | CONNECT) if owed => {}
                 Some(QUERY | CONNECT) => {
                     self.pairing.answer(Status::OK, began_ns, out);
                     self.reply.ends = true;
@@ -320,6 +323,8 @@ impl Talk for PostgresTalk {
             return;
         }
         if self.reply.ends {
+            let hidden = |open: &Answer| open.request().is_none_or(|request| request.kind > SYNC);
+            self.ready_owed |= !self.reply.ready && self.pairing.open.as_ref().is_some_and(hidden);
             self.pairing.answered(ended_ns, out);
         }
         let resumed = self.reply.resumed && !self.reply.ready;

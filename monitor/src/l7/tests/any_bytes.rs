@@ -16,12 +16,30 @@ struct Any {
     bytes: Vec<u8>,
 }
 
+/// Packets of MySQL, lines and heads of memcached, frames of HTTP/2.
+fn any_part() -> impl Strategy<Value = Vec<u8>> {
+    let any = || prop::collection::vec(any::<u8>(), 0..40);
+    prop_oneof![
+        (0_u8..4, prop::sample::select(vec![0, 1, 3, 0x16, 0x17, 0xfb, 0xfe, 0xff]), any())
+            .prop_map(|(sequence, first, rest)| [&[rest.len() as u8 + 1, 0, 0, sequence, first][..], &rest].concat()),
+        "(get|gets|set|mg|ms|mn|stats|VALUE|VA|END|STORED|HD|EN|STAT) ?k? ?[0-9]{0,9} ?[0-9]{0,9} ?[0-9]{0,3} ?q?\r\n"
+            .prop_map(String::into_bytes),
+        (0x80_u8..0x82, 0_u8..0x25, any()).prop_map(|(magic, code, rest)| {
+            [&[magic, code, 0, 0, 0, 0, 0, 0, 0, 0, 0, rest.len() as u8][..], &[0; 12], &rest].concat()
+        }),
+        (0_u8..10, prop::sample::select(vec![0, 1, 4, 5, 8, 0x2d]), 0_u8..10, any()).prop_map(
+            |(kind, flags, stream, rest)| [&[0, 0, rest.len() as u8, kind, flags, 0, 0, 0, stream][..], &rest].concat()
+        ),
+    ]
+}
+
 fn any_segments() -> impl Strategy<Value = Vec<Any>> {
     let bytes = prop_oneof![
         prop::collection::vec(any::<u8>(), 0..300),
         // Like enough to be read.
         "(\\*[0-9]{1,12}\r\n|\\$[0-9]{1,9}\r\n|GET / HTTP/1.1\r\n|Content-Length: [0-9]{1,20}\r\n|\r\n|[0-9a-f]{1,17}\r\n|HTTP/1.1 200 OK\r\n|Transfer-Encoding: chunked\r\n|[QPBESZCDT]\0\0\0[\x04-\x40]|\0\0\0[\x08-\x20]\0\x03\0\0|[+-]OK\r\n){1,20}"
             .prop_map(String::into_bytes),
+        prop::collection::vec(any_part(), 1..20).prop_map(|parts| parts.concat()),
     ];
     let segment = (any::<bool>(), any::<u64>(), any::<u64>(), 0_u8..10, bytes).prop_map(
         |(to_server, position, length, odd, bytes)| {

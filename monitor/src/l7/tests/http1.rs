@@ -16,6 +16,7 @@ fn a_request_and_its_answer() {
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
     let found = hear_all(&HTTP1, &[ask(request), tell(answer)]);
     let expected = Told {
+        protocol: "http",
         operation: "GET",
         target: "/users/7".to_owned(),
         statement: String::new(),

@@ -4,8 +4,12 @@ mod any_bytes;
 mod connection;
 mod dns;
 mod http1;
+mod http2;
+mod memcached;
+mod mysql;
 mod pieces;
 mod postgres;
+mod recognition;
 mod redis;
 mod truth;
 
@@ -33,6 +37,7 @@ pub(super) fn tell(bytes: impl AsRef<[u8]>) -> Turn {
 /// An exchange with texts of its own, without times.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Told {
+    pub(super) protocol: &'static str,
     pub(super) operation: &'static str,
     pub(super) target: String,
     pub(super) statement: String,
@@ -64,6 +69,7 @@ impl Sink for Found {
     fn exchange(&mut self, exchange: &Exchange<'_>) {
         self.times.push((exchange.began_ns, exchange.first_byte_ns, exchange.ended_ns));
         self.exchanges.push(Told {
+            protocol: exchange.protocol,
             operation: exchange.operation,
             target: exchange.target.to_owned(),
             statement: exchange.statement.to_owned(),

@@ -332,3 +332,18 @@ fn ready_ends_an_execute_that_nothing_else_ended() {
     let found = hear_all(&POSTGRES, &turns);
     assert_eq!((found.operations(), found.doubts), (vec![PREPARED, PREPARED], vec![]));
 }
+
+#[test]
+fn readiness_after_what_was_executed_unseen_answers_no_later_query() {
+    let mut teller = Teller::new(&POSTGRES);
+    let long = "a".repeat(300);
+    teller.turn(&ask([parse("", &format!("select {long}")), bind("", "", "v"), execute(""), sync()].concat()), 40);
+    teller.turn(&tell([message(b'1', b""), message(b'2', b"")].concat()), 40);
+    // The client asks again before it is told that the server is ready, and only the first of two queries is seen.
+    teller.turn(&ask(query("select 1").repeat(2)), 5);
+    teller.turn(
+        &tell([complete("SELECT 1"), ready(), complete("SELECT 1"), ready(), error("42601"), ready()].concat()),
+        400,
+    );
+    assert_eq!(teller.end().exchanges.len(), 3);
+}

@@ -184,6 +184,13 @@ impl Tallies {
                 let route = names.routes.route(exchange.target, code, &self.patterns).to_owned();
                 names.target(&route)
             }
+            // Methods have no parameters in them, but who asks for one that is not implemented (12) may have made it up.
+            "grpc" => {
+                let made_up = exchange.status.code == Code::Number(12);
+                let code = if made_up { 404 } else { 200 };
+                let route = names.routes.route(exchange.target, Some(code), &self.patterns).to_owned();
+                names.target(&route)
+            }
             // Names that are asked for are what users typed.
             "dns" => names.target(""),
             _ => names.target(exchange.target),

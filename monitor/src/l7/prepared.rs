@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::super::sql::Statement;
+use super::sql::Statement;
 
 /// Statements that are remembered by connection; the oldest goes first. Drivers keep up to 256.
 const STATEMENTS_MAX: usize = 64;
@@ -10,7 +10,7 @@ const STATEMENTS_MAX: usize = 64;
 /// Memory for them, in bytes.
 const BYTES_MAX: usize = 24 << 10;
 
-/// PostgreSQL cuts names after 63 bytes; statements with longer ones are not remembered.
+/// PostgreSQL cuts names after 63 bytes; statements with longer ones are not remembered. MySQL numbers them.
 const NAME_MAX: usize = 63;
 
 /// The statements of a connection by name, the newest last.
