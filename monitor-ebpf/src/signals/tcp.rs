@@ -391,8 +391,12 @@ fn traffic(ctx: &BtfTracePointContext, length: i32, direction: usize) {
         if knob!(signals) & SIGNAL_L7 != 0
             && let Some(socket) = known(sock as u64)
         {
-            // SAFETY: a map value.
-            unsafe { l7::moved(sock as u64, socket, owner, length as u32, direction) };
+            // SAFETY: a map value, in which there is room for what is copied.
+            unsafe {
+                let turn = &raw mut (*socket).turn;
+                let speaker = l7::Speaker { key: sock as u64, turn, role: (*socket).role, process: owner };
+                l7::moved(speaker, Object(sock as u64), length as u32, direction, l7::by_call(length as u32));
+            }
         }
     }
 }
