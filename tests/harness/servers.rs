@@ -47,6 +47,16 @@ impl Installed {
         Self { name, path, directory }
     }
 
+    /// The same where it is and as it is called: one that looks for others beside itself.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    pub fn in_place(program: &str) -> Self {
+        let directory = tempfile::tempdir().expect("make a directory");
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).expect("let everybody in");
+        Self { name: program.to_owned(), path: find(program), directory }
+    }
+
     /// A directory of its own that everybody may read.
     pub fn directory(&self) -> &Path {
         self.directory.path()

@@ -12,6 +12,7 @@
 )]
 
 mod nginx;
+mod postgres;
 
 use monitor_tests::{DEADLINE, Daemon, Samples, expected, until};
 
@@ -113,4 +114,11 @@ impl Times {
             );
         }
     }
+}
+
+/// The quantiles of response times, each as it was measured.
+fn quantiles(times: &mut [f64]) -> Vec<(f64, f64)> {
+    times.sort_by(f64::total_cmp);
+    let at = |quantile: f64| times[((times.len() as f64 * quantile).ceil() as usize).clamp(1, times.len()) - 1];
+    vec![(0.5, at(0.5)), (0.99, at(0.99))]
 }
