@@ -11,6 +11,7 @@
     reason = "a test fails by a panic, in its helpers too"
 )]
 
+mod mariadb;
 mod nginx;
 mod postgres;
 mod redis;
