@@ -12,6 +12,7 @@
 )]
 
 mod mariadb;
+mod memcached;
 mod nginx;
 mod postgres;
 mod redis;
