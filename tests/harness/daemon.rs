@@ -18,6 +18,8 @@ use crate::{DEADLINE, Guard, Response, Samples, expected, get, patience, request
 
 /// How old counters may be that the daemon answers with, and then some.
 const STALE: Duration = Duration::from_millis(150);
+/// Begins the line that says why a failed test may pass when it is tried again.
+pub const LEFT_OUT: &str = "left out ";
 /// Bytes of the daemon's log that a failed test shows.
 const LOG_SHOWN: usize = 8 << 10;
 
@@ -220,6 +222,18 @@ impl Daemon {
         missed
     }
 
+    /// How often the kernel has left out any program of this daemon's. Never fails: it is asked by tests that do.
+    fn left_out(&self) -> f64 {
+        if !expected::may_miss() {
+            return 0.0;
+        }
+        thread::sleep(STALE);
+        let Ok(response) = get(self.address, "/metrics") else { return 0.0 };
+        let page = String::from_utf8_lossy(&response.body).into_owned();
+        let lines = page.lines().filter(|line| line.starts_with("monitor_ebpf_program_misses_total{"));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
     /// What the daemon knows of the latest process with this id.
     pub fn process(&self, pid: u32) -> Option<Value> {
         let answer = self.json(&format!("/api/v1/processes?pid={pid}"));
@@ -306,6 +320,9 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        if thread::panicking() {
+            tell_left_out(self.left_out());
+        }
         self.stop();
         if thread::panicking() {
             show(&self.log());
@@ -322,7 +339,7 @@ pub fn shared() -> Shared {
     // Every test brings program names of its own, which all want series of their own.
     let daemon = DAEMON.get_or_init(|| Daemon::start("[metrics]\ngroups = 2000\n"));
     daemon.is_older_than_the_test();
-    Shared { daemon, logged: daemon.log().len() }
+    Shared { daemon, logged: daemon.log().len(), left_out: daemon.left_out() }
 }
 
 /// The shared daemon, as one test has it: if the test fails, it shows what the daemon logged meanwhile.
@@ -330,6 +347,7 @@ pub fn shared() -> Shared {
 pub struct Shared {
     daemon: &'static Daemon,
     logged: usize,
+    left_out: f64,
 }
 
 impl Deref for Shared {
@@ -343,8 +361,16 @@ impl Deref for Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         if thread::panicking() {
+            tell_left_out(self.daemon.left_out() - self.left_out);
             show(self.daemon.log().get(self.logged..).unwrap_or_default());
         }
+    }
+}
+
+/// Says that the kernel left out programs while a test that has failed ran: `tests/guest/init.rs` runs it once more then.
+fn tell_left_out(times: f64) {
+    if times > 0.0 {
+        eprintln!("{LEFT_OUT}{times} times: the kernel left out programs of the daemon's meanwhile");
     }
 }
 

@@ -16,7 +16,16 @@ const SHORT: Duration = Duration::from_secs(3);
 /// How often a test is tried at most.
 const ATTEMPTS: u32 = 5;
 /// Programs that tell what tests wait for.
-const PROGRAMS: [&str; 5] = ["sys_exit", "activity_ring_request", "process_fork", "process_exit", "exec"];
+const PROGRAMS: [&str; 8] = [
+    "sys_exit",
+    "activity_ring_request",
+    "process_fork",
+    "process_exit",
+    "exec",
+    "tcp_send",
+    "tcp_receive",
+    "tcp_state",
+];
 
 thread_local! {
     /// While a test of this thread is tried: daemons that were there before, by process id, and how often the kernel had

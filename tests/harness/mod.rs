@@ -38,7 +38,7 @@ mod tables;
 mod told;
 mod workload;
 
-pub use daemon::{Daemon, Shared, binary, shared};
+pub use daemon::{Daemon, LEFT_OUT, Shared, binary, shared};
 pub use deadline::{DEADLINE, alone, patience, slowness, until};
 pub use disk::Disk;
 pub use flood::{flood, flood_of_execs};

@@ -1,6 +1,6 @@
 //! `l7`: every request is counted once on each side, by whatever system call its bytes went, and what is no request is not.
 
-use monitor_tests::{DEADLINE, Daemon, Samples, Workload, expected, until};
+use monitor_tests::{Daemon, Samples, Workload, again_if_missed, expected};
 
 const CONFIG: &str = "[signals]\nl7 = true\n";
 
@@ -32,7 +32,7 @@ fn pair(server: &[&str], client: &[&str]) -> (Workload, Workload, String) {
 /// Waits until what is counted is as wanted.
 #[track_caller]
 fn counted(daemon: &Daemon, wanted: f64, count: impl Fn(&Samples) -> f64) {
-    until(DEADLINE, || {
+    daemon.awaited(|| {
         let metrics = daemon.fresh_metrics();
         let counted = count(&metrics);
         if counted == wanted { Ok(()) } else { Err(format!("{counted}, not {wanted}; {}", daemon.log())) }
@@ -41,92 +41,101 @@ fn counted(daemon: &Daemon, wanted: f64, count: impl Fn(&Samples) -> f64) {
 
 #[test]
 fn every_way_of_moving_bytes_is_heard_on_both_sides() {
-    let Some(daemon) = daemon() else { return };
-    let (server, mut client, address) = pair(&["answer-http", "50"], &["ask-http", "50", "+", "close"]);
-    client.go();
-    let names = [server.name.clone(), client.name.clone()];
-    let (_, _) = (client.finish(), server.finish());
-    let [server, client] = names.each_ref().map(String::as_str);
-    counted(&daemon, 50.0, |metrics| metrics.sum(SERVER, &[("group", server)]));
-    counted(&daemon, 50.0, |metrics| metrics.sum(CLIENT, &[("group", client), ("peer", &address)]));
-    let metrics = daemon.fresh_metrics();
-    for way in ["write", "sendto", "writev", "sendmsg", "sendmmsg"] {
-        let route = format!("/{way}");
-        let labels = [("group", server), ("method", "GET"), ("route", route.as_str()), ("status_class", "2xx")];
-        assert_eq!(metrics.find(SERVER, &labels), Some(10.0), "{way}");
-    }
-    let bytes = |role, direction| {
-        let group = if role == "server" { server } else { client };
-        metrics.sum("monitor_l7_bytes_total", &[("group", group), ("role", role), ("direction", direction)])
-    };
-    // 40 bytes an answer.
-    assert_eq!((bytes("server", "response"), bytes("client", "response")), (2_000.0, 2_000.0));
-    assert_eq!(bytes("server", "request"), bytes("client", "request"));
-    let requests = daemon.json("/api/v1/requests");
-    let mine = |request: &&serde_json::Value| request["group"] == server;
-    let slow = requests["requests"].as_array().unwrap().iter().find(mine).expect("one of the slowest is the server's");
-    assert_eq!((&slow["operation"], &slow["code"], &slow["role"]), (&"GET".into(), &200.into(), &"server".into()));
-    assert!(!requests.to_string().contains("secret"), "{requests}");
-    // Nothing that a user typed is in a label.
-    assert!(!daemon.get("/metrics").text().contains("secret"));
+    again_if_missed(|| {
+        let Some(daemon) = daemon() else { return };
+        let (server, mut client, address) = pair(&["answer-http", "50"], &["ask-http", "50", "+", "close"]);
+        client.go();
+        let names = [server.name.clone(), client.name.clone()];
+        let (_, _) = (client.finish(), server.finish());
+        let [server, client] = names.each_ref().map(String::as_str);
+        counted(&daemon, 50.0, |metrics| metrics.sum(SERVER, &[("group", server)]));
+        counted(&daemon, 50.0, |metrics| metrics.sum(CLIENT, &[("group", client), ("peer", &address)]));
+        let metrics = daemon.fresh_metrics();
+        for way in ["write", "sendto", "writev", "sendmsg", "sendmmsg"] {
+            let route = format!("/{way}");
+            let labels = [("group", server), ("method", "GET"), ("route", route.as_str()), ("status_class", "2xx")];
+            assert_eq!(metrics.find(SERVER, &labels), Some(10.0), "{way}");
+        }
+        let bytes = |role, direction| {
+            let group = if role == "server" { server } else { client };
+            metrics.sum("monitor_l7_bytes_total", &[("group", group), ("role", role), ("direction", direction)])
+        };
+        // 40 bytes an answer.
+        assert_eq!((bytes("server", "response"), bytes("client", "response")), (2_000.0, 2_000.0));
+        assert_eq!(bytes("server", "request"), bytes("client", "request"));
+        let requests = daemon.json("/api/v1/requests");
+        let mine = |request: &&serde_json::Value| request["group"] == server;
+        let slow =
+            requests["requests"].as_array().unwrap().iter().find(mine).expect("one of the slowest is the server's");
+        assert_eq!((&slow["operation"], &slow["code"], &slow["role"]), (&"GET".into(), &200.into(), &"server".into()));
+        assert!(!requests.to_string().contains("secret"), "{requests}");
+        // Nothing that a user typed is in a label.
+        assert!(!daemon.get("/metrics").text().contains("secret"));
+    });
 }
 
 #[test]
 fn a_connection_older_than_the_daemon_is_heard_from_now_on() {
-    if !expected::has_hook("sock_send_length") {
-        return;
-    }
-    let server = ["answer-http", "7", "+", "say", "half", "+", "answer-http", "20"];
-    let client = ["ask-http", "7", "+", "wait", "+", "ask-http", "20", "+", "close"];
-    let (mut server, mut client, _) = pair(&server, &client);
-    client.go();
-    assert_eq!(server.line(), "half");
-    let daemon = Daemon::start(CONFIG);
-    client.go();
-    let names = [server.name.clone(), client.name.clone()];
-    let (_, _) = (client.finish(), server.finish());
-    let [server, client] = names.each_ref().map(String::as_str);
-    counted(&daemon, 20.0, |metrics| metrics.sum(SERVER, &[("group", server)]));
-    counted(&daemon, 20.0, |metrics| metrics.sum(CLIENT, &[("group", client)]));
-    assert_eq!(daemon.fresh_metrics().sum(SERVER, &[("group", client)]), 0.0, "who serves is told rightly");
+    again_if_missed(|| {
+        if !expected::has_hook("sock_send_length") {
+            return;
+        }
+        let server = ["answer-http", "7", "+", "say", "half", "+", "answer-http", "20"];
+        let client = ["ask-http", "7", "+", "wait", "+", "ask-http", "20", "+", "close"];
+        let (mut server, mut client, _) = pair(&server, &client);
+        client.go();
+        assert_eq!(server.line(), "half");
+        let daemon = Daemon::start(CONFIG);
+        client.go();
+        let names = [server.name.clone(), client.name.clone()];
+        let (_, _) = (client.finish(), server.finish());
+        let [server, client] = names.each_ref().map(String::as_str);
+        counted(&daemon, 20.0, |metrics| metrics.sum(SERVER, &[("group", server)]));
+        counted(&daemon, 20.0, |metrics| metrics.sum(CLIENT, &[("group", client)]));
+        assert_eq!(daemon.fresh_metrics().sum(SERVER, &[("group", client)]), 0.0, "who serves is told rightly");
+    });
 }
 
 #[test]
 fn what_no_protocol_begins_with_is_given_up() {
-    let Some(daemon) = daemon() else { return };
-    let (server, mut client, _) = pair(&["babble-back", "300"], &["babble", "300", "+", "close"]);
-    client.go();
-    let names = [server.name.clone(), client.name.clone()];
-    let (_, _) = (client.finish(), server.finish());
-    // What came after it has been heard.
-    let (server, mut client, _) = pair(&["answer-http", "5"], &["ask-http", "5", "+", "close"]);
-    client.go();
-    let after = server.name.clone();
-    let (_, _) = (client.finish(), server.finish());
-    counted(&daemon, 5.0, |metrics| metrics.sum(SERVER, &[("group", &after)]));
-    let metrics = daemon.fresh_metrics();
-    for name in names {
-        for metric in [SERVER, CLIENT, "monitor_db_query_duration_seconds_count", "monitor_l7_bytes_total"] {
-            assert_eq!(metrics.sum(metric, &[("group", &name)]), 0.0, "{metric}");
+    again_if_missed(|| {
+        let Some(daemon) = daemon() else { return };
+        let (server, mut client, _) = pair(&["babble-back", "300"], &["babble", "300", "+", "close"]);
+        client.go();
+        let names = [server.name.clone(), client.name.clone()];
+        let (_, _) = (client.finish(), server.finish());
+        // What came after it has been heard.
+        let (server, mut client, _) = pair(&["answer-http", "5"], &["ask-http", "5", "+", "close"]);
+        client.go();
+        let after = server.name.clone();
+        let (_, _) = (client.finish(), server.finish());
+        counted(&daemon, 5.0, |metrics| metrics.sum(SERVER, &[("group", &after)]));
+        let metrics = daemon.fresh_metrics();
+        for name in names {
+            for metric in [SERVER, CLIENT, "monitor_db_query_duration_seconds_count", "monitor_l7_bytes_total"] {
+                assert_eq!(metrics.sum(metric, &[("group", &name)]), 0.0, "{metric}");
+            }
         }
-    }
+    });
 }
 
 #[test]
 fn questions_for_names_are_heard_with_their_answers() {
-    let Some(daemon) = daemon() else { return };
-    let mut asker = Workload::spawn(&["own-net", "+", "say", "ready", "+", "wait", "+", "dns", "30"]);
-    assert_eq!(asker.line(), "ready");
-    asker.go();
-    let name = asker.name.clone();
-    let _ = asker.finish();
-    let count = "monitor_dns_lookup_duration_seconds_count";
-    for (role, kind) in [("client", "A"), ("client", "AAAA"), ("server", "A"), ("server", "AAAA")] {
-        let labels = [("group", name.as_str()), ("role", role), ("type", kind)];
-        counted(&daemon, 30.0, |metrics| metrics.sum(count, &labels));
-    }
-    let metrics = daemon.fresh_metrics();
-    let of = |status| metrics.sum(count, &[("group", &name), ("role", "client"), ("status", status)]);
-    assert_eq!(of("ok"), 30.0);
-    assert!(!daemon.get("/metrics").text().contains("secret"));
+    again_if_missed(|| {
+        let Some(daemon) = daemon() else { return };
+        let mut asker = Workload::spawn(&["own-net", "+", "say", "ready", "+", "wait", "+", "dns", "30"]);
+        assert_eq!(asker.line(), "ready");
+        asker.go();
+        let name = asker.name.clone();
+        let _ = asker.finish();
+        let count = "monitor_dns_lookup_duration_seconds_count";
+        for (role, kind) in [("client", "A"), ("client", "AAAA"), ("server", "A"), ("server", "AAAA")] {
+            let labels = [("group", name.as_str()), ("role", role), ("type", kind)];
+            counted(&daemon, 30.0, |metrics| metrics.sum(count, &labels));
+        }
+        let metrics = daemon.fresh_metrics();
+        let of = |status| metrics.sum(count, &[("group", &name), ("role", "client"), ("status", status)]);
+        assert_eq!(of("ok"), 30.0);
+        assert!(!daemon.get("/metrics").text().contains("secret"));
+    });
 }

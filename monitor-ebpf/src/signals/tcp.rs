@@ -3,6 +3,8 @@
 //! Packets are handled by whatever task happens to run, so an owner is taken only where the owner itself runs (connect,
 //! listen, accept, send, receive) and kept by the socket's address.
 
+use core::ptr;
+
 use aya_ebpf::{
     helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_ns},
     macros::{btf_tracepoint, map},
@@ -73,6 +75,14 @@ const NEW: Socket = Socket {
 fn now() -> u64 {
     // SAFETY: a helper without arguments.
     unsafe { bpf_ktime_get_ns() }
+}
+
+/// An index with a mask that the verifier sees: the number is read back from memory, so that the compiler does not keep it
+/// on the stack after masking it. Linux 5.10 forgets the bounds of what was on the stack.
+#[inline(always)]
+fn bounded(index: usize, mask: usize) -> usize {
+    // SAFETY: a local.
+    unsafe { ptr::read_volatile(&raw const index) & mask }
 }
 
 /// The counters of `owner`, or those of nobody when the owner's slot has been given back.
@@ -213,7 +223,7 @@ fn connected(socket: *mut Socket) {
         unsafe {
             add((&raw mut (*stats).connects).cast::<u64>().add(ConnectResult::Ok as usize), 1);
             add(&raw mut (*stats).connect_sum_ns, duration);
-            add((&raw mut (*stats).connect_buckets).cast::<u64>().add(latency_bucket(duration) & 15), 1);
+            add((&raw mut (*stats).connect_buckets).cast::<u64>().add(bounded(latency_bucket(duration), 15)), 1);
         }
     }
     // SAFETY: as above.
@@ -271,13 +281,13 @@ fn count_close(sock: u64, since_ns: u64, role: u32, stats: *mut TcpStats) {
     if role > Role::Server as u32 {
         return;
     }
-    let role = (role & 1) as usize;
+    let role = bounded(role as usize, 1);
     let lifetime = now() - since_ns;
     // SAFETY: a map value; the role is 0 or 1, and `lifetime_bucket` is below the length.
     unsafe {
         add((&raw mut (*stats).closes).cast::<u64>().add(role), 1);
         add((&raw mut (*stats).lifetime_sum_ns).cast::<u64>().add(role), lifetime);
-        add((&raw mut (*stats).lifetime_buckets[role]).cast::<u64>().add(lifetime_bucket(lifetime) & 7), 1);
+        add((&raw mut (*stats).lifetime_buckets[role]).cast::<u64>().add(bounded(lifetime_bucket(lifetime), 7)), 1);
     }
 }
 
@@ -381,8 +391,12 @@ fn traffic(ctx: &BtfTracePointContext, length: i32, direction: usize) {
         if knob!(signals) & SIGNAL_L7 != 0
             && let Some(socket) = known(sock as u64)
         {
-            // SAFETY: a map value.
-            unsafe { l7::moved(sock as u64, socket, owner, length as u32, direction) };
+            // SAFETY: a map value, in which there is room for what is copied.
+            unsafe {
+                let turn = &raw mut (*socket).turn;
+                let speaker = l7::Speaker { key: sock as u64, turn, role: (*socket).role, process: owner };
+                l7::moved(speaker, Object(sock as u64), length as u32, direction, l7::by_call(length as u32));
+            }
         }
     }
 }

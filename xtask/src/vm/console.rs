@@ -5,6 +5,7 @@
 //! @@vm signal tcp degraded traffic as it happens: ...
 //! @@vm run kernel
 //! test signals::tcp::a_reset_is_counted_on_both_sides ... ok
+//! @@vm again signals::tcp::a_reset_is_counted_on_both_sides
 //! @@vm exit kernel 0 41.3
 //! @@vm done
 //! ```
@@ -40,6 +41,8 @@ pub(super) struct Heard {
     pub(super) passed: Vec<String>,
     /// Tests that failed.
     pub(super) failed: Vec<String>,
+    /// Tests that failed while the kernel left out programs, and that it said so: these were tried once more.
+    pub(super) again: Vec<String>,
     /// What ran, with its exit code and seconds.
     pub(super) runs: Vec<(String, i32, f64)>,
     /// What is running.
@@ -81,6 +84,10 @@ impl Heard {
                 self.signals.insert((*name).to_owned(), state);
             }
             ("run", [name]) => self.running = Some((*name).to_owned()),
+            ("again", [name]) => {
+                self.failed.retain(|failed| failed != name);
+                self.again.push((*name).to_owned());
+            }
             ("exit", [name, code, seconds]) => {
                 self.running = None;
                 let (code, seconds) = (code.parse().unwrap_or(-1), seconds.parse().unwrap_or(0.0));
@@ -138,6 +145,15 @@ mod tests {
         assert!(heard.panicked && !heard.done);
         assert_eq!(heard.complaints.len(), 2);
         assert_eq!(heard.running.as_deref(), Some("kernel"));
+    }
+
+    #[test]
+    fn a_test_that_is_tried_again_counts_by_its_second_end() {
+        let said = "@@vm run kernel\ntest a ... FAILED\ntest b ... ok\n@@vm again a\ntest a ... ";
+        let good = heard(&format!("{said}ok\n@@vm exit kernel 0 1\n"));
+        assert_eq!((good.failed.len(), good.passed, good.again), (0, vec!["b".into(), "a".into()], vec!["a".into()]));
+        let bad = heard(&format!("{said}FAILED\n@@vm exit kernel 101 1\n"));
+        assert_eq!((bad.failed, bad.passed), (vec!["a".to_owned()], vec!["b".to_owned()]));
     }
 
     #[test]

@@ -60,7 +60,7 @@ const DAEMON_TESTS: [&str; 8] = [
 ];
 
 /// How long a machine may take after it has come up.
-const DEADLINE: Duration = Duration::from_secs(900);
+const DEADLINE: Duration = Duration::from_secs(1500);
 
 /// A machine for a kernel.
 struct Shape {
@@ -243,6 +243,9 @@ impl Bench<'_> {
         let outcome = outcome?;
         let (passed, failed) = (outcome.heard.passed.len(), outcome.heard.failed.len());
         println!("    {name:<12} {passed} passed, {failed} failed, in {}", seconds(begin.elapsed()));
+        for name in &outcome.heard.again {
+            println!("        tried again, because the kernel left out programs and said so: {name}");
+        }
         for name in &outcome.heard.failed {
             println!("        FAILED {name}");
         }

@@ -195,6 +195,7 @@ pub(super) fn json(rows: &[Row]) -> String {
             ("signals", object(states)),
             ("passed", list(|outcome| &outcome.heard.passed)),
             ("failed", list(|outcome| &outcome.heard.failed)),
+            ("again", list(|outcome| &outcome.heard.again)),
             ("complaints", list(|outcome| &outcome.heard.complaints)),
         ])
     });

@@ -20,7 +20,7 @@ use monitor_common::{
     signals::{
         l7::{
             CAPTURE, Class, Ends, LAST_RECEIVED, LAST_SENT, SEGMENT_DATAGRAM, SEGMENT_FIRST, SEGMENT_SENT,
-            SEGMENT_TURN, SEGMENT_UNSEEN, SegmentHead, SegmentsEnd, TRIES,
+            SEGMENT_TURN, SEGMENT_UNSEEN, SegmentHead, SegmentsEnd, TRIES, Turn,
         },
         tcp::{Role, SENT, Socket},
     },
@@ -54,16 +54,36 @@ struct Scratch {
 #[map]
 static L7_SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(2, 0);
 
-/// The running task has sent or received `length` bytes over `sock`, whose entry is `socket`.
+/// One end of a conversation, that of the running task.
+#[derive(Clone, Copy)]
+pub(super) struct Speaker {
+    /// By which the daemon knows the conversation: the address of its socket.
+    pub(super) key: u64,
+    /// Where the conversation is; a map value.
+    pub(super) turn: *mut Turn,
+    /// A [`Role`], or `ROLE_UNKNOWN`.
+    pub(super) role: u32,
+    /// Who speaks or hears.
+    pub(super) process: SlotRef,
+}
+
+/// The running task has sent or received `length` bytes over `sock`, the socket of `speaker`. `copy` copies the beginning
+/// of them to where it is told to, and says how many they are.
 ///
 /// # Safety
-/// `socket` is a map value.
+/// What `speaker` points to is a map value.
 #[inline(always)]
-pub(super) unsafe fn moved(sock: u64, socket: *mut Socket, process: SlotRef, length: u32, direction: usize) {
+pub(super) unsafe fn moved(
+    speaker: Speaker,
+    sock: Object,
+    length: u32,
+    direction: usize,
+    copy: impl FnOnce(*mut u8) -> u32,
+) {
     // SAFETY: the caller vouches for the entry. Its turn is written by whoever uses the socket: where two threads do that at
     // the same moment, a turn may be told once too often, or go on with the one before.
     unsafe {
-        let turn = &raw mut (*socket).turn;
+        let turn = speaker.turn;
         let class = (*turn).class;
         let now = bpf_ktime_get_boot_ns();
         if class != Class::Ignored as u8 {
@@ -71,7 +91,7 @@ pub(super) unsafe fn moved(sock: u64, socket: *mut Socket, process: SlotRef, len
             let turned = (*turn).last != way;
             (*turn).last = way;
             if turned || class >= Class::Http2 as u8 {
-                spoken(sock, socket, process, length, direction, turned);
+                spoken(speaker, sock, length, direction, turned, copy);
             }
         }
         let at = direction & 1;
@@ -80,17 +100,34 @@ pub(super) unsafe fn moved(sock: u64, socket: *mut Socket, process: SlotRef, len
     }
 }
 
+/// Where the running system call has the bytes that it moves.
+///
+/// # Safety
+/// Of the function that is returned: there is room for [`CAPTURE`] bytes where it copies to.
 #[inline(always)]
-unsafe fn spoken(sock: u64, socket: *mut Socket, process: SlotRef, length: u32, direction: usize, turned: bool) {
+pub(super) fn by_call(length: u32) -> impl FnOnce(*mut u8) -> u32 {
+    // SAFETY: whoever calls it vouches for the room.
+    move |to| unsafe { buffer::copy(to, length) }
+}
+
+#[inline(always)]
+unsafe fn spoken(
+    speaker: Speaker,
+    sock: Object,
+    length: u32,
+    direction: usize,
+    turned: bool,
+    copy: impl FnOnce(*mut u8) -> u32,
+) {
     let Some(scratch) = L7_SCRATCH.get_ptr_mut(direction as u32 & 1) else { return };
     // SAFETY: map values; the masks show the verifier that what is copied fits.
     unsafe {
-        let turn = &raw mut (*socket).turn;
+        let turn = speaker.turn;
         let (head, tail) = (&raw mut (*scratch).head, (&raw mut (*scratch).tail).cast::<u8>());
         let first = (*turn).told == 0;
         let at = if first { size_of::<Ends>() } else { 0 };
         let bytes = tail.add(at);
-        let copied = buffer::copy(bytes, length);
+        let copied = copy(bytes);
         let mut class = (*turn).class;
         if class == Class::Unknown as u8 {
             class = class::of(bytes, copied, length);
@@ -110,13 +147,13 @@ unsafe fn spoken(sock: u64, socket: *mut Socket, process: SlotRef, length: u32, 
         if first {
             (*turn).told = 1;
             flags |= SEGMENT_FIRST;
-            ends(tail.cast(), Object(sock));
+            ends(tail.cast(), sock);
         }
         (*head).positions = (*turn).positions;
         (*head).ended_ns = (*turn).ended_ns;
         (*head).class = class;
-        (*head).role = (*socket).role as u8;
-        tell(scratch, sock, process, [length, copied, at as u32], direction, flags);
+        (*head).role = speaker.role as u8;
+        tell(scratch, speaker.key, speaker.process, [length, copied, at as u32], direction, flags);
     }
 }
 
