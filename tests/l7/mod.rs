@@ -11,6 +11,7 @@
     reason = "a test fails by a panic, in its helpers too"
 )]
 
+mod dns;
 mod mariadb;
 mod memcached;
 mod nginx;

@@ -76,6 +76,7 @@ pub(crate) const NEEDS: &[Need] = &[
     Need { package: "redis-tools", proof: Program("redis-benchmark"), why: "asks it", purpose: Test },
     Need { package: "memcached", proof: Program("memcached"), why: "is a store whose commands are counted", purpose: Test },
     Need { package: "dnsmasq-base", proof: Program("dnsmasq"), why: "answers questions for names that are counted", purpose: Test },
+    Need { package: "bind9-dnsutils", proof: Program("dig"), why: "asks them", purpose: Test },
     Need { package: "nghttp2-server", proof: Program("nghttpd"), why: "is a server of HTTP/2 whose requests are counted", purpose: Test },
     Need { package: "nghttp2-client", proof: Program("h2load"), why: "asks it", purpose: Test },
     Need { package: "python3-grpcio", proof: File("/usr/lib/python3/dist-packages/grpc/__init__.py"), why: "is a server and a client of gRPC", purpose: Test },
