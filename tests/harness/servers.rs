@@ -206,11 +206,12 @@ fn find(program: &str) -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut versions: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
     versions.sort();
+    // The distribution's, and not what somebody has put before it.
     let path = env::var_os("PATH").unwrap_or_default();
-    let path = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-    let found =
-        versions.into_iter().rev().chain(path).map(|directory| directory.join(program)).find(|path| path.is_file());
-    let found = found.unwrap_or_else(|| panic!("{program} is not installed: cargo xtask setup --test"));
+    let path = ["/usr/bin".into(), "/usr/sbin".into()].into_iter().chain(env::split_paths(&path));
+    let mut places = versions.into_iter().rev().chain(path);
+    let found = places.find_map(|place| Some(place.join(program)).filter(|path| path.is_file()));
+    let found = found.unwrap_or_else(|| panic!("{program} is not installed: cargo xtask setup"));
     // The name that it is found by may be a link to the file.
     found.canonicalize().unwrap_or(found)
 }

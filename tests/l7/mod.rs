@@ -12,6 +12,7 @@
 )]
 
 mod dns;
+mod http2;
 mod mariadb;
 mod memcached;
 mod nginx;
