@@ -3,5 +3,6 @@
 mod daemon;
 mod detect;
 mod e2e;
+mod l7;
 mod signals;
 mod truth;
