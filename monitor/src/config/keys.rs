@@ -199,7 +199,7 @@ pub static KEYS: &[Key] = &[
         "System calls: count, latency and errors."),
     key!(signals.tcp: Switch, Restart, "false",
         "TCP: connections, latency, bytes, retransmits."),
-    key!(signals.l7: Switch, Restart, "true",
+    key!(signals.l7: Switch, Restart, "false",
         "Requests and answers over TCP, and DNS over UDP: response times of endpoints and queries."),
     key!(signals.block_io: Switch, Restart, "false",
         "Block I/O: latency, queue time, size, errors."),

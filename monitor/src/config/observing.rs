@@ -55,7 +55,7 @@ pub struct Signals {
 
 impl Default for Signals {
     fn default() -> Self {
-        Self { syscalls: true, tcp: true, l7: false, block_io: true, process: true, host: true }
+        Self { syscalls: true, tcp: true, l7: true, block_io: true, process: true, host: true }
     }
 }
 
