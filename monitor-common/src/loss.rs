@@ -72,6 +72,14 @@ losses! {
     ExecKillRing = 20, "exec_kill", "ring_full";
     /// What was said over a connection found the ring of requests full.
     L7Ring = 21, "l7", "ring_full";
+    /// A thread that entered a TLS library's function found the table full: what the call moved is not heard.
+    TlsCalls = 22, "l7", "tls_calls_full";
+    /// A conversation inside TLS found the table full.
+    TlsConversations = 23, "l7", "tls_conversations_full";
+    /// So many records of what is said inside TLS were being put together that there was no memory for another one.
+    TlsScratches = 24, "l7", "tls_scratches_taken";
+    /// The kernel did not let an entry of these tables be removed.
+    TlsLocked = 25, "l7", "tls_locked";
 }
 
 /// Number of counters.

@@ -201,6 +201,8 @@ pub static KEYS: &[Key] = &[
     key!(signals.l7: Switch, Restart, "true",
         "Requests and answers over TCP: response times of endpoints and queries (HTTP/1, PostgreSQL, Redis, DNS). In the making: off \
          unless asked for."),
+    key!(signals.l7_tls: Switch, Restart, "false",
+        "With signals.l7: what is said inside TLS, too, by kernel programs on functions of OpenSSL and GnuTLS. They are put on each file of these libraries that a process has in memory, and cost each call of its functions some microseconds."),
     key!(signals.block_io: Switch, Restart, "false",
         "Block I/O: latency, queue time, size, errors."),
     key!(signals.process: Switch, Restart, "false",

@@ -38,7 +38,11 @@ pub const fn blinds(loss: Loss) -> bool {
         | Loss::BlockErrors
         | Loss::SocketsLocked
         | Loss::BlockRequestsLocked
-        | Loss::L7Ring => false,
+        | Loss::L7Ring
+        | Loss::TlsCalls
+        | Loss::TlsConversations
+        | Loss::TlsScratches
+        | Loss::TlsLocked => false,
     }
 }
 

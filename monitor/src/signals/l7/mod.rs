@@ -7,6 +7,7 @@ mod metrics;
 mod slowest;
 pub mod table;
 mod tally;
+pub mod tls;
 
 use std::collections::HashMap;
 
@@ -26,6 +27,7 @@ use listener::Listener;
 pub use metrics::METRICS;
 use slowest::Slowest;
 use tally::{Key, OTHER, Tally};
+use tls::Tls;
 
 /// Routes, tables and peers of one group and protocol with series of their own.
 const TARGETS: usize = 100;
@@ -54,6 +56,7 @@ struct Totals {
 /// The signal.
 pub struct L7 {
     listener: Listener,
+    tls: Option<Tls>,
     by_group: HashMap<GroupId, Totals>,
     doubts: HashMap<(&'static str, Doubt), u64>,
     /// Requests whose process is not known yet: the next look may know it.
@@ -70,12 +73,20 @@ impl L7 {
     pub fn new(loaded: &mut Loaded) -> Result<Self, BpfError> {
         Ok(Self {
             listener: Listener::start(loaded)?,
+            tls: Tls::start(loaded)?,
             by_group: HashMap::new(),
             doubts: HashMap::new(),
             later: Vec::new(),
             slowest: Slowest::default(),
             beyond: 0,
         })
+    }
+
+    /// A process has executed a program: it may have TLS libraries.
+    pub fn executed(&self, pid: u32) {
+        if let Some(tls) = &self.tls {
+            tls.executed(pid);
+        }
     }
 
     /// What came out of the ring.
@@ -129,6 +140,9 @@ impl L7 {
     /// Publishes.
     pub fn collect(&self, groups: &Groups, families: &mut Families) {
         metrics::collect(self, groups, families);
+        if let Some(tls) = &self.tls {
+            tls.collect(families);
+        }
     }
 }
 
