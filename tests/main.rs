@@ -4,4 +4,5 @@ mod daemon;
 mod detect;
 mod e2e;
 mod signals;
+mod tls;
 mod truth;

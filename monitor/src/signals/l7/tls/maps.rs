@@ -33,7 +33,8 @@ pub(super) fn is_library(name: &str) -> bool {
 /// # Errors
 /// When there is no such process, or none of its own.
 pub(super) fn of_process(pid: u32) -> io::Result<Vec<Mapped>> {
-    let mut text = Vec::new();
+    // Most need less; to grow from nothing takes a system call for each doubling.
+    let mut text = Vec::with_capacity(32 << 10);
     File::open(format!("/proc/{pid}/maps"))?.take(MAPS_MAX).read_to_end(&mut text)?;
     Ok(parse(&String::from_utf8_lossy(&text)))
 }
