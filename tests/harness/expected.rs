@@ -17,7 +17,8 @@ const HOOKS: &[(&str, Version)] = &[
 ];
 
 /// What each signal has less of without a hook.
-const DEGRADED: &[(&str, &str)] = &[("tcp", "sock_send_length"), ("block_io", "block_io_start"), ("l7", "uprobe_multi")];
+const DEGRADED: &[(&str, &str)] =
+    &[("tcp", "sock_send_length"), ("block_io", "block_io_start"), ("l7", "uprobe_multi")];
 
 /// Which way of doing a thing this kernel needs, by the names in `doctor --json`, and the kernels that need it: from the
 /// first version on, before the second.

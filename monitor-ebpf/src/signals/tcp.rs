@@ -68,7 +68,16 @@ const NEW: Socket = Socket {
     since_ns: 0,
     role: 0,
     owned: 0,
-    turn: Turn { class: 0, tries: 0, last: 0, told: 0, reserved: 0, positions: [0; 2], ended_ns: [0; 2] },
+    turn: Turn {
+        class: 0,
+        tries: 0,
+        last: 0,
+        told: 0,
+        skipped: 0,
+        reserved: [0; 3],
+        positions: [0; 2],
+        ended_ns: [0; 2],
+    },
 };
 
 #[inline(always)]
@@ -387,9 +396,9 @@ fn traffic(ctx: &BtfTracePointContext, length: i32, direction: usize) {
     }
     // The connections below an MPTCP socket are TCP's, and known by themselves.
     if protocol == socket::TCP {
-        used(sock, owner);
+        let known = used(sock, owner);
         if knob!(signals) & SIGNAL_L7 != 0
-            && let Some(socket) = known(sock as u64)
+            && let Some(socket) = known
         {
             // SAFETY: a map value, in which there is room for what is copied.
             unsafe {
@@ -403,32 +412,37 @@ fn traffic(ctx: &BtfTracePointContext, length: i32, direction: usize) {
     }
 }
 
-/// Notes that `owner` uses `sock`, where its owner is not known.
+/// Notes that `owner` uses `sock`, where its owner is not known. What is known of the socket now.
 #[inline(always)]
-fn used(sock: *const u8, owner: SlotRef) {
+fn used(sock: *const u8, owner: SlotRef) -> Option<*mut Socket> {
     let address = sock as u64;
     let Some(socket) = known(address) else {
         // Older than the daemon. What is read after the end has no further event that would clear it.
         // SAFETY: an argument of a BTF tracepoint.
         if i32::from(unsafe { read::direct::<u8>(sock, offset!(sock_state)) }) != CLOSE {
             found(address, Socket { owner, role: ROLE_UNKNOWN, owned: 1, ..NEW });
+            return known(address);
         }
-        return;
+        return None;
     };
     // SAFETY: a map value.
     unsafe {
         if (*socket).owner == owner {
-            return;
+            return Some(socket);
         }
         if (*socket).owned == 0 {
             // Accepted in a way that was not seen (io_uring).
             count_accept(owner, Object(address));
             found(address, Socket { owner, owned: 1, ..*socket });
-        } else if slots::checked((*socket).owner) == SLOT_UNKNOWN {
+            return known(address);
+        }
+        if slots::checked((*socket).owner) == SLOT_UNKNOWN {
             // Its owner has ended; another process has it, by fork or by descriptor passing.
             found(address, Socket { owner, ..*socket });
+            return known(address);
         }
     }
+    Some(socket)
 }
 
 /// `tcp_retransmit_skb(const struct sock *sk, const struct sk_buff *skb, …)`

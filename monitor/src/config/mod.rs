@@ -24,7 +24,7 @@ mod units;
 pub use load::{DEFAULT_FILE, FILE_LIMIT, Flag, Loaded, Sources};
 pub use mistake::{ConfigError, Mistake};
 pub use model::{
-    Activity, Config, Events, GroupRule, Host, Http, Kernel, KernelLevel, Log, LogFormat, Metrics, Output, Processes,
-    Rules, Signals,
+    Activity, Config, Events, GroupRule, Host, Http, Kernel, KernelLevel, L7, Log, LogFormat, Metrics, Output,
+    Processes, Rules, Signals,
 };
 pub use origin::Origin;

@@ -30,6 +30,8 @@ pub struct Config {
     pub signals: Signals,
     /// How system calls are observed.
     pub syscalls: Syscalls,
+    /// How requests and answers are heard.
+    pub l7: L7,
     /// What processes ask of the kernel that security rules look at.
     pub activity: Activity,
     /// What the daemon may cost.
@@ -205,6 +207,21 @@ pub struct Signals {
 impl Default for Signals {
     fn default() -> Self {
         Self { syscalls: true, tcp: true, l7: false, l7_tls: true, block_io: true, process: true, host: true }
+    }
+}
+
+/// `[l7]`: how requests and answers are heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct L7 {
+    /// Pieces of conversations that one CPU may tell of in a second; 0 for no limit.
+    pub rate: u32,
+    /// Patterns of routes, checked to be such.
+    pub routes: Vec<String>,
+}
+
+impl Default for L7 {
+    fn default() -> Self {
+        Self { rate: limits::L7_RATE, routes: Vec::new() }
     }
 }
 

@@ -39,6 +39,11 @@ pub const fn blinds(loss: Loss) -> bool {
         | Loss::SocketsLocked
         | Loss::BlockRequestsLocked
         | Loss::L7Ring
+        | Loss::L7Rate
+        | Loss::L7Uring
+        | Loss::L7File
+        | Loss::L7Compat
+        | Loss::L7Memory
         | Loss::TlsCalls
         | Loss::TlsConversations
         | Loss::TlsScratches

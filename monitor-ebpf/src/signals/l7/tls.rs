@@ -65,7 +65,16 @@ static TLS_SCRATCHES: Array<Scratch> = Array::with_max_entries(limits::TLS_SCRAT
 static TLS_FREE: Queue<u32> = Queue::with_max_entries(limits::TLS_SCRATCHES, 0);
 
 const NEW: TlsConversation = TlsConversation {
-    turn: Turn { class: 0, tries: 0, last: 0, told: 0, reserved: 0, positions: [0; 2], ended_ns: [0; 2] },
+    turn: Turn {
+        class: 0,
+        tries: 0,
+        last: 0,
+        told: 0,
+        skipped: 0,
+        reserved: [0; 3],
+        positions: [0; 2],
+        ended_ns: [0; 2],
+    },
     sock: 0,
     role: ROLE_UNKNOWN,
     reserved: 0,
@@ -254,5 +263,9 @@ unsafe fn copy(to: *mut u8, from: u64, length: u32) -> u32 {
         let length = ptr::read_volatile(&raw const length) & (2 * CAPTURE as u32 - 1);
         bpf_probe_read_user(to.cast(), length, from as *const _)
     };
-    if result == 0 { length } else { 0 }
+    if result != 0 {
+        lost(Loss::L7Memory);
+        return 0;
+    }
+    length
 }
