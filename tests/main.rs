@@ -3,6 +3,7 @@
 mod daemon;
 mod detect;
 mod e2e;
+mod l7;
 mod signals;
 mod tls;
 mod truth;

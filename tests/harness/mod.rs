@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`Daemon`] | the real daemon with its own port, and questions to it |
 //! | [`Workload`] | one process of `tests/workload/`, which does what its arguments say |
+//! | [`Server`], [`Installed`] | a real server, and programs that ask it |
 //! | [`Disk`] | a block device that nobody else uses |
 //! | [`held`] | programs, maps and links that a process has in the kernel |
 //! | [`Tables`] | what is in those maps, read from the kernel itself |
@@ -32,6 +33,7 @@ mod http;
 mod kernel;
 mod missed;
 mod samples;
+mod servers;
 mod tables;
 mod told;
 mod workload;
@@ -45,6 +47,7 @@ pub use http::{Response, get, request};
 pub use kernel::{Held, held, orphans};
 pub use missed::again_if_missed;
 pub use samples::{Sample, Samples};
+pub use servers::{Installed, NOBODY, Server, free_address};
 pub use tables::Tables;
 pub use told::Told;
 pub use workload::{Ended, Workload, copy, directory, everywhere, program, unique};

@@ -13,6 +13,7 @@ mod calls;
 mod disk;
 mod image;
 mod life;
+mod memcached;
 mod net;
 mod storm;
 mod talk;

@@ -11,7 +11,7 @@ use std::{
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 
-use crate::{checked, life::wait_for, number, say, talk, ways};
+use crate::{checked, life::wait_for, memcached, number, say, talk, ways};
 
 /// Bytes that are sent or received by one call.
 const PIECE: usize = 64 << 10;
@@ -58,6 +58,7 @@ pub(crate) fn step(name: &str, words: &[&str], sockets: &mut Sockets) -> bool {
         ("answer-http", [count]) => talk::answer(sockets.stream(), number(count)),
         ("ask-http", [count]) => talk::ask(sockets.stream(), number(count)),
         ("dns", [count]) => talk::dns(number(count)),
+        ("ask-memcached", [rounds]) => memcached::ask(sockets.stream(), number(rounds)),
         ("babble", [count]) => talk::babble(sockets.stream(), number(count), true),
         ("babble-back", [count]) => talk::babble(sockets.stream(), number(count), false),
         ("send-each-way", [bytes]) => ways::send(sockets.stream(), number(bytes)),

@@ -1,5 +1,7 @@
 //! What building and testing need besides rustup's toolchain: one table, with the proof that a thing is there.
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use crate::toolchain::{Places, Toolchain, output};
@@ -16,6 +18,8 @@ pub(crate) enum Purpose {
 pub(crate) enum Proof {
     /// A program of this name is found.
     Program(&'static str),
+    /// There is such a file where no `PATH` leads; `*` is any one directory, such as that of a version.
+    File(&'static str),
     /// Some compiler can build the kernel programs.
     Compiler,
     /// A bpf-linker is found, and it runs.
@@ -33,7 +37,7 @@ pub(crate) struct Need {
     pub(crate) purpose: Purpose,
 }
 
-use Proof::{Compiler, KernelClippy, Linker, Program};
+use Proof::{Compiler, File, KernelClippy, Linker, Program};
 use Purpose::{Build, Test};
 
 /// The LLVM that bpf-linker is built with. It must not be older than that of the compiler (Debian's: 22.1).
@@ -63,6 +67,21 @@ pub(crate) const NEEDS: &[Need] = &[
     Need { package: "iproute2", proof: Program("ip"), why: "makes the networks of attacks", purpose: Test },
     Need { package: "gcc", proof: Program("cc"), why: "builds what looks like an attack", purpose: Test },
     Need { package: "make", proof: Program("make"), why: "builds what looks like an attack", purpose: Test },
+    Need { package: "nginx", proof: Program("nginx"), why: "is a server of HTTP whose requests are counted", purpose: Test },
+    Need { package: "apache2-utils", proof: Program("ab"), why: "asks it, and says how often and how long that took", purpose: Test },
+    Need { package: "postgresql", proof: File("/usr/lib/postgresql/*/bin/postgres"), why: "is a database whose queries are counted", purpose: Test },
+    Need { package: "postgresql", proof: File("/usr/lib/postgresql/*/bin/pgbench"), why: "asks it", purpose: Test },
+    Need { package: "mariadb-server-core", proof: Program("mariadbd"), why: "is a database whose queries are counted", purpose: Test },
+    Need { package: "mariadb-client-core", proof: Program("mariadb"), why: "asks it", purpose: Test },
+    Need { package: "sysbench", proof: Program("sysbench"), why: "asks it for prepared statements", purpose: Test },
+    Need { package: "redis-server", proof: Program("redis-server"), why: "is a store whose commands are counted", purpose: Test },
+    Need { package: "redis-tools", proof: Program("redis-benchmark"), why: "asks it", purpose: Test },
+    Need { package: "memcached", proof: Program("memcached"), why: "is a store whose commands are counted", purpose: Test },
+    Need { package: "dnsmasq-base", proof: Program("dnsmasq"), why: "answers questions for names that are counted", purpose: Test },
+    Need { package: "bind9-dnsutils", proof: Program("dig"), why: "asks them", purpose: Test },
+    Need { package: "nghttp2-server", proof: Program("nghttpd"), why: "is a server of HTTP/2 whose requests are counted", purpose: Test },
+    Need { package: "nghttp2-client", proof: Program("h2load"), why: "asks it", purpose: Test },
+    Need { package: "python3-grpcio", proof: File("/usr/lib/python3/dist-packages/grpc/__init__.py"), why: "is a server and a client of gRPC", purpose: Test },
     Need { package: "qemu-system-x86", proof: Program("qemu-system-x86_64"), why: "runs the tests on other kernels", purpose: Test },
     Need { package: "e2fsprogs", proof: Program("mkfs.ext4"), why: "makes the disk of those machines", purpose: Test },
     Need { package: "xz-utils", proof: Program("xz"), why: "unpacks modules of those kernels", purpose: Test },
@@ -85,6 +104,7 @@ impl Machine {
     pub(crate) fn has(&self, proof: Proof) -> bool {
         match proof {
             Program(name) => self.places.program(name).is_some(),
+            File(pattern) => is_there(Path::new("/"), pattern),
             Compiler => self.toolchain.is_some(),
             Linker => self.linker,
             // A compiler of rustup's gets it from rustup, no package brings it: the lint says so.
@@ -100,9 +120,21 @@ impl Machine {
     }
 }
 
+/// Whether there is a file at this path, in which `*` is any one directory.
+fn is_there(root: &Path, pattern: &str) -> bool {
+    let pattern = pattern.trim_start_matches('/');
+    match pattern.split_once("/*/") {
+        None => root.join(pattern).is_file(),
+        Some((above, below)) => {
+            let within = root.join(above).read_dir().into_iter().flatten().flatten();
+            within.into_iter().any(|entry| is_there(&entry.path(), below))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::{collections::HashSet, fs};
 
     use super::*;
 
@@ -131,6 +163,17 @@ mod tests {
         }
         assert!(!missing.contains(&"prometheus"), "building needs no Prometheus: {missing:?}");
         assert!(packages(&bare(), Test).contains(&"prometheus"));
+    }
+
+    #[test]
+    fn a_file_is_found_in_any_version() {
+        let root = std::env::temp_dir().join(format!("monitor-xtask-needs-{}", std::process::id()));
+        fs::create_dir_all(root.join("usr/lib/base/15/bin")).unwrap();
+        fs::write(root.join("usr/lib/base/15/bin/server"), "").unwrap();
+        let found = |pattern| is_there(&root, pattern);
+        assert!(found("/usr/lib/base/*/bin/server") && found("/usr/lib/base/15/bin/server"));
+        assert!(!found("/usr/lib/base/*/bin/client") && !found("/usr/lib/other/*/bin/server") && !found("/usr/lib"));
+        fs::remove_dir_all(&root).unwrap();
     }
 
     #[test]

@@ -77,6 +77,7 @@ pub const TABLES: &[(&str, &str)] = &[
     ("processes", "The process table."),
     ("kernel", "The kernel programs."),
     ("signals", "Which signals are collected."),
+    ("l7", "How requests and answers are heard."),
     ("syscalls", "How system calls are observed."),
     ("activity", "What processes ask of the kernel that security rules look at. Rules say themselves what they need."),
     ("budget", "What the daemon may cost."),

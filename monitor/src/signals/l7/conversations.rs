@@ -104,7 +104,16 @@ impl Conversations {
         }
         let sent = head.flags & SEGMENT_SENT != 0;
         let way = if sent { SENT } else { RECEIVED };
-        if first {
+        let side = match head.role {
+            role if u32::from(role) == Role::Client as u32 => Side::Client,
+            role if u32::from(role) == Role::Server as u32 => Side::Server,
+            // Older than the daemon: who is spoken to first is asked, until the bytes say otherwise.
+            _ if sent => Side::Client,
+            _ => Side::Server,
+        };
+        // Nobody tells when a socket of datagrams is closed; the next one with its address may be at the other end.
+        let another = |heard: &Heard| heard.datagram != datagram || datagram && heard.side != side;
+        if first || self.heard.get(&head.sock).is_some_and(another) {
             // Another connection had this address, and its end was lost.
             self.forget(head.sock, head.header.time_ns, tallies);
         }
@@ -113,13 +122,6 @@ impl Conversations {
                 self.refused += 1;
                 return Some(());
             }
-            let side = match head.role {
-                role if u32::from(role) == Role::Client as u32 => Side::Client,
-                role if u32::from(role) == Role::Server as u32 => Side::Server,
-                // Older than the daemon: who is spoken to first is asked, until the bytes say otherwise.
-                _ if sent => Side::Client,
-                _ => Side::Server,
-            };
             let peer = ends.as_ref().and_then(peer);
             if head.flags & SEGMENT_TLS != 0 {
                 self.inside_tls[usize::from(peer.is_none())] += 1;

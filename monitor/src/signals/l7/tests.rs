@@ -4,11 +4,11 @@ use monitor_common::{
     process_slot::SlotRef,
     record::{ABI_VERSION, Header, Kind},
     signals::{
-        l7::{Class, Ends, SEGMENT_FIRST, SEGMENT_SENT, SegmentHead, SegmentsEnd, Turn},
+        l7::{Class, Ends, SEGMENT_DATAGRAM, SEGMENT_FIRST, SEGMENT_SENT, SegmentHead, SegmentsEnd, Turn},
         tcp::{ROLE_UNKNOWN, Role},
     },
 };
-use zerocopy::IntoBytes as _;
+use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::conversations::{CONNECTIONS, Conversations};
 use super::tally::{BOUNDS_NS, Key, Literal, OTHER, Tallies, Tally};
@@ -60,6 +60,16 @@ impl End {
         record.extend_from_slice(bytes);
         self.first = false;
         self.pass(usize::from(!sent), length);
+        (header, record)
+    }
+
+    /// The record of a datagram of DNS.
+    fn datagram(&mut self, sent: bool, bytes: &[u8]) -> (Header, Vec<u8>) {
+        self.first = true;
+        let (header, mut record) = self.record(sent, bytes, bytes.len());
+        let (head, _) = SegmentHead::mut_from_prefix(&mut record).unwrap();
+        head.flags = SEGMENT_DATAGRAM | if sent { SEGMENT_SENT } else { 0 };
+        (head.class, head.positions, head.ended_ns) = (Class::Dns as u8, [0; 2], [0; 2]);
         (header, record)
     }
 
@@ -148,6 +158,29 @@ fn who_serves_is_found_out_where_nobody_says() {
         assert_eq!((key.serves, tally.count()), (!asks, 1));
         assert!(tallies.doubts.contains_key(&("http", Doubt::UnmatchedResponse)), "{:?}", tallies.doubts);
     }
+}
+
+#[test]
+fn a_socket_of_datagrams_with_the_address_of_another_is_not_taken_for_it() {
+    let (mut conversations, mut tallies) = (Conversations::default(), Tallies::default());
+    let question = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x00\x00\x01\x00\x01";
+    let mut answer = *question;
+    (answer[2], answer[3]) = (0x81, 0x80);
+    for (turn, role) in [Role::Server, Role::Client, Role::Client, Role::Server].into_iter().enumerate() {
+        let mut end = End::new(1, role as u32);
+        end.now_ns *= turn as u64 + 1;
+        let asks = role as u32 == Role::Client as u32;
+        for (sent, bytes) in [(asks, question), (!asks, &answer)] {
+            let (header, record) = end.datagram(sent, bytes);
+            conversations.take(&header, &record, &mut tallies);
+        }
+    }
+    let count = |serves| {
+        let of = tallies.tallies.iter().filter(|(key, _)| key.serves == serves && key.protocol == "dns");
+        of.map(|(_, tally)| tally.count()).sum::<u64>()
+    };
+    assert_eq!((count(true), count(false)), (2, 2), "{:?}", tallies.doubts);
+    assert!(tallies.doubts.is_empty(), "{:?}", tallies.doubts);
 }
 
 #[test]
