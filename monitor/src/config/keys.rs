@@ -201,6 +201,8 @@ pub static KEYS: &[Key] = &[
         "TCP: connections, latency, bytes, retransmits."),
     key!(signals.l7: Switch, Restart, "false",
         "Requests and answers over TCP, and DNS over UDP: response times of endpoints and queries."),
+    key!(signals.l7_tls: Switch, Restart, "false",
+        "With signals.l7: what is said inside TLS, too, by kernel programs on functions of OpenSSL and GnuTLS. They are put on each file of these libraries that a process has in memory, and cost each call of its functions some microseconds."),
     key!(signals.block_io: Switch, Restart, "false",
         "Block I/O: latency, queue time, size, errors."),
     key!(signals.process: Switch, Restart, "false",
