@@ -337,6 +337,7 @@ pub fn run(json: bool, config: &Config, console: &mut Console<'_>) -> ExitCode {
         telemetry_ring: u32::try_from(config.kernel.telemetry_ring).unwrap_or(u32::MAX),
         bulk_ring: u32::try_from(config.kernel.bulk_ring).unwrap_or(u32::MAX),
         requests_ring: u32::try_from(config.kernel.requests_ring).unwrap_or(u32::MAX),
+        l7_rate: config.l7.rate,
         log_level: 0,
     };
     let diagnosis = diagnose(&config.kernel.btf, &config.kernel.disable_hooks, &settings);

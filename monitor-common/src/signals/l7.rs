@@ -68,7 +68,7 @@ impl Class {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Shape {
-    /// Not known, or not in the caller's memory (sendfile, splice, io_uring): the bytes are not seen.
+    /// Not known: the bytes are not seen.
     Unseen = 0,
     /// The second argument is the buffer: read, write, recvfrom, sendto.
     Buffer = 1,
@@ -78,7 +78,16 @@ pub enum Shape {
     Message = 3,
     /// The second argument is an array of `struct mmsghdr`, the third their number: recvmmsg, sendmmsg.
     Messages = 4,
+    /// The bytes come out of a file or a pipe: sendfile, splice. They are not seen.
+    File = 5,
+    /// Requests to an io_uring, which this call submits or completes. The bytes are not seen.
+    Uring = 6,
+    /// A call of a 32-bit program. The bytes are not seen.
+    Compat = 7,
 }
+
+/// Longest window of [`crate::knobs::Knobs::l7_quota`], nanoseconds.
+pub const QUOTA_WINDOW_NS: u64 = 16_000_000;
 
 /// In [`Turn::last`]: this end sent.
 pub const LAST_SENT: u8 = 1;
@@ -97,9 +106,12 @@ pub struct Turn {
     pub last: u8,
     /// 1 once the daemon has been told of the connection.
     pub told: u8,
+    /// 1 while a request and its answer go by of which nothing is told, because of the rate, and which the positions leave
+    /// out.
+    pub skipped: u8,
     /// Always 0.
-    pub reserved: u32,
-    /// Bytes sent and received since the connection is watched.
+    pub reserved: [u8; 3],
+    /// Bytes sent and received since the connection is watched, without what was skipped.
     pub positions: [u64; 2],
     /// When the last bytes were sent and received (`CLOCK_BOOTTIME`, nanoseconds).
     pub ended_ns: [u64; 2],

@@ -77,6 +77,7 @@ pub const TABLES: &[(&str, &str)] = &[
     ("processes", "The process table."),
     ("kernel", "The kernel programs."),
     ("signals", "Which signals are collected."),
+    ("l7", "How requests and answers are heard."),
     ("syscalls", "How system calls are observed."),
     ("activity", "What processes ask of the kernel that security rules look at. Rules say themselves what they need."),
     ("budget", "What the daemon may cost."),
@@ -199,14 +200,18 @@ pub static KEYS: &[Key] = &[
     key!(signals.tcp: Switch, Restart, "false",
         "TCP: connections, latency, bytes, retransmits."),
     key!(signals.l7: Switch, Restart, "true",
-        "Requests and answers over TCP: response times of endpoints and queries (HTTP/1, PostgreSQL, Redis, DNS). In the making: off \
-         unless asked for."),
+        "Requests and answers over TCP, and DNS over UDP: response times of endpoints and queries."),
     key!(signals.block_io: Switch, Restart, "false",
         "Block I/O: latency, queue time, size, errors."),
     key!(signals.process: Switch, Restart, "false",
         "Processes: exec, fork, exit. Without it the metrics of processes are missing; rules work all the same."),
     key!(signals.host: Switch, Restart, "false",
         "The machine: CPU, memory, disks, network, load."),
+
+    key!(l7.rate: Count(0..=10_000_000), Restart, "200000",
+        "Pieces of conversations that one CPU may tell of in a second; 0 for no limit. A piece is a request or an answer of HTTP/1, or 64 bytes of another protocol, and client and server tell each for itself. Requests beyond the rate are left out, with their answers: monitor_lost_total tells how many."),
+    key!(l7.routes: Names(Item::Route), Live, r#"["/users/{id}", "/static/**"]"#,
+        "Routes of HTTP servers under which requests are counted, the first that fits. Other routes are learnt: numbers, ids and whatever takes many values become *."),
 
     key!(syscalls.timing: Timing, Restart, r#""adaptive""#,
         "How many system calls are timed: every one (full); the first 64 of each thread in each 64 ms and the first of each family, then a random one in 16, which stands for the others (adaptive); none (counts). All are counted with their errors, but those that never return, such as exit, are not where none is timed."),

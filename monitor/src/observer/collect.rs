@@ -112,7 +112,8 @@ impl Observer {
                 block_io.collect(groups, &mut families);
             }
             if let Some(l7) = &kernel.l7 {
-                l7.collect(groups, &mut families);
+                let tcp_bytes = kernel.tcp.iter().flat_map(|tcp| tcp.bytes_by_group());
+                l7.collect(groups, tcp_bytes, &mut families);
             }
             if let Some(activity) = &kernel.activity {
                 activity.collect(&mut families);

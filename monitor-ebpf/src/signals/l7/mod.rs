@@ -12,7 +12,11 @@ mod class;
 
 use core::{ptr, slice};
 
-use aya_ebpf::{helpers::bpf_ktime_get_boot_ns, macros::map, maps::PerCpuArray};
+use aya_ebpf::{
+    helpers::{bpf_ktime_get_boot_ns, generated::bpf_jiffies64},
+    macros::map,
+    maps::PerCpuArray,
+};
 use monitor_common::{
     loss::Loss,
     process_slot::SlotRef,
@@ -27,12 +31,12 @@ use monitor_common::{
 };
 
 use crate::{
-    emit,
+    emit::{self, lost},
     kernel::{
         read::{self, Object},
         socket,
     },
-    settings::offset,
+    settings::{knob, offset},
     slots,
 };
 
@@ -85,18 +89,68 @@ pub(super) unsafe fn moved(
     unsafe {
         let turn = speaker.turn;
         let class = (*turn).class;
+        // Nothing was told of it, and nothing will be.
+        if class == Class::Ignored as u8 {
+            return;
+        }
+        let way = if direction == SENT { LAST_SENT } else { LAST_RECEIVED };
+        let turned = (*turn).last != way;
+        (*turn).last = way;
+        // Where it is not known who asks, any turn may be an answer.
+        if knob!(l7_quota) != 0 && turned && (speaker.role & 1 != 0) != (direction == SENT) {
+            (*turn).skipped = u8::from(!may_tell());
+        }
+        // Its bytes do not count: to the daemon the streams go on where they were.
+        if (*turn).skipped != 0 {
+            return;
+        }
         let now = bpf_ktime_get_boot_ns();
-        if class != Class::Ignored as u8 {
-            let way = if direction == SENT { LAST_SENT } else { LAST_RECEIVED };
-            let turned = (*turn).last != way;
-            (*turn).last = way;
-            if turned || class >= Class::Http2 as u8 {
-                spoken(speaker, sock, length, direction, turned, copy);
-            }
+        if turned || class >= Class::Http2 as u8 {
+            spoken(speaker, sock, length, direction, turned, copy);
         }
         let at = direction & 1;
         *(&raw mut (*turn).positions).cast::<u64>().add(at) += u64::from(length);
         *(&raw mut (*turn).ended_ns).cast::<u64>().add(at) = now;
+    }
+}
+
+/// Pieces that this CPU has told of in a window of time, which is counted from the machine's start.
+#[repr(C)]
+struct Quota {
+    window: u64,
+    told: u64,
+}
+
+#[map]
+static L7_QUOTA: PerCpuArray<Quota> = PerCpuArray::with_max_entries(1, 0);
+
+/// Whether one more request may be told of.
+#[inline(always)]
+fn may_tell() -> bool {
+    let Some(quota) = L7_QUOTA.get_ptr_mut(0) else { return false };
+    // SAFETY: a helper without arguments, which costs next to nothing; and a map value.
+    unsafe {
+        let window = bpf_jiffies64() >> knob!(l7_window_shift);
+        if (*quota).window != window {
+            (*quota).window = window;
+            (*quota).told = 0;
+        }
+        if (*quota).told >= knob!(l7_quota) {
+            lost(Loss::L7Rate);
+            return false;
+        }
+    }
+    true
+}
+
+/// One more segment is told of. Where several messages are in one, its length tells what it costs to read them.
+#[inline(always)]
+fn told(class: u8, copied: u32) {
+    if knob!(l7_quota) != 0
+        && let Some(quota) = L7_QUOTA.get_ptr_mut(0)
+    {
+        // SAFETY: a map value.
+        unsafe { (*quota).told += if class == Class::Http1 as u8 { 1 } else { 1 + (u64::from(copied) >> 6) } };
     }
 }
 
@@ -196,6 +250,7 @@ unsafe fn tell(scratch: *mut Scratch, sock: u64, process: SlotRef, sizes: [u32; 
     unsafe {
         let head = &raw mut (*scratch).head;
         let flags = if direction == SENT { flags | SEGMENT_SENT } else { flags };
+        told((*head).class, copied);
         emit::number(Ring::Requests);
         (*head).header = emit::header(Ring::Requests, Kind::Segment);
         (*head).sock = sock;

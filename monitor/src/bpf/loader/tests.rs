@@ -71,6 +71,7 @@ fn knobs_of(tracepoints: &[(&str, &[&str])], functions: &[&str], disabled: &[&st
         telemetry_ring: 4096,
         bulk_ring: 4096,
         requests_ring: 1 << 16,
+        l7_rate: 0,
         log_level: 0,
     };
     knobs(&kernel, &settings, 2)

@@ -175,6 +175,7 @@ impl Conversations {
     /// Time passes: to be called about once a second. `look` tells where a socket's conversation is in the kernel.
     pub(super) fn tick(&mut self, now_ns: u64, tallies: &mut Tallies, look: impl Fn(u64) -> Option<Turn>) {
         let (mut held, mut looks) = (0, 0);
+        tallies.expire(now_ns);
         self.heard.retain(|sock, heard| {
             // A long answer goes by without records of its own.
             if !heard.datagram && now_ns.saturating_sub(heard.heard_ns) < LOOKED_NS && looks < LOOKS {
@@ -223,6 +224,11 @@ impl Heard {
 
     /// What went by without a record of its own: the rest of a turn.
     fn catch_up(&mut self, positions: [u64; 2], ended_ns: [u64; 2], tallies: &mut Tallies) {
+        if [SENT, RECEIVED].into_iter().all(|way| positions[way] > self.told[way]) {
+            // More than a turn: records were lost. Where the next ones begin, the conversation finds the gaps itself.
+            self.told = positions;
+            return;
+        }
         for way in [SENT, RECEIVED] {
             let length = positions[way].saturating_sub(self.told[way]);
             if length > 0 {

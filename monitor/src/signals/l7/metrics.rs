@@ -43,6 +43,12 @@ static BYTES: Metric = Metric {
     kind: Kind::Counter,
     labels: &["group", "role", "protocol", "direction"],
 };
+static COVERAGE: Metric = Metric {
+    name: "monitor_l7_coverage_ratio",
+    help: "Share of the bytes that a group sent and received over TCP that is of requests and answers that were understood. The rest is encrypted, of other protocols, unseen or lost.",
+    kind: Kind::Gauge,
+    labels: &["group"],
+};
 static DOUBTS: Metric = Metric {
     name: "monitor_l7_doubts_total",
     help: "What was said and not understood, or is uncertain, by reason.",
@@ -70,7 +76,7 @@ static BEYOND: Metric = Metric {
 
 /// What this signal publishes.
 pub const METRICS: &[&Metric] =
-    &[&HTTP_SERVER, &HTTP_CLIENT, &QUERY, &ERRORS, &DNS, &BYTES, &DOUBTS, &CONNECTIONS, &UNHEARD, &BEYOND];
+    &[&HTTP_SERVER, &HTTP_CLIENT, &QUERY, &ERRORS, &DNS, &BYTES, &COVERAGE, &DOUBTS, &CONNECTIONS, &UNHEARD, &BEYOND];
 
 /// The bounds of [`super::tally::BOUNDS_NS`], in seconds.
 const BOUNDS: [f64; 16] =
@@ -78,6 +84,11 @@ const BOUNDS: [f64; 16] =
 
 const fn role(serves: bool) -> &'static str {
     if serves { "server" } else { "client" }
+}
+
+/// How much of what a group said was understood.
+pub(super) fn coverage(group: &str, understood: u64, moved: u64, families: &mut Families) {
+    families.gauge(&COVERAGE, &[group], (understood as f64 / moved as f64).min(1.0));
 }
 
 pub(super) fn collect(l7: &L7, groups: &Groups, families: &mut Families) {
