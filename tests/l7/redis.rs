@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use monitor_tests::{DEADLINE, Installed, Samples, Server, alone, free_address, until};
 
-use super::{Times, counted, daemon, daemon_with, doubts};
+use super::{CONFIG, Times, counted, daemon, daemon_with, doubts};
 
 /// Commands that are sent at once: in one record, if it is not lost.
 const BATCH: f64 = 64.0;
@@ -146,7 +146,7 @@ fn errors_big_values_and_blocking_commands_are_counted() {
 #[test]
 fn what_is_beyond_the_rate_is_left_out_whole_and_counted() {
     let (server, address) = start();
-    let Some(daemon) = daemon_with("[signals]\nl7 = true\n[l7]\nrate = 10000\n") else { return };
+    let Some(daemon) = daemon_with(&CONFIG.replace("rate = 0", "rate = 10000")) else { return };
     let _turn = alone();
     let storm = Installed::new("redis-benchmark");
     ask(&storm, address, &["-t", "set,get", "-n", "10000", "-c", "10", "-q"]);
@@ -174,10 +174,7 @@ fn what_is_beyond_the_rate_is_left_out_whole_and_counted() {
 #[test]
 fn what_a_full_ring_lost_is_told_and_never_counted() {
     let (server, address) = start();
-    let Some(daemon) = daemon_with("[signals]\nl7 = true\n[l7]\nrate = 0\n[kernel]\nrequests_ring = \"64KiB\"\n")
-    else {
-        return;
-    };
+    let Some(daemon) = daemon_with(&CONFIG.replace("64MiB", "64KiB")) else { return };
     let _turn = alone();
     let [storm, after] = [(); 2].map(|()| Installed::new("redis-benchmark"));
     ask(&storm, address, &["-t", "set,get", "-n", "50000", "-P", &BATCH.to_string(), "-c", "10", "-q"]);
