@@ -200,6 +200,7 @@ unsafe fn spoken(
                 (*turn).tries += 1;
                 if (*turn).tries >= TRIES {
                     (*turn).class = Class::Ignored as u8;
+                    not_heard(speaker.key, sock, speaker.role, speaker.process);
                 }
                 return;
             }
@@ -309,11 +310,52 @@ pub(super) unsafe fn closed(sock: u64, socket: *const Socket) {
     // SAFETY: as above.
     unsafe { tls::carrier_closed(turn) };
     // SAFETY: as above.
-    if unsafe { (*turn).told } == 0 {
+    unsafe {
+        if (*turn).told != 0 {
+            tell_end(sock, turn);
+        } else if (*turn).class == Class::Unknown as u8 && (*turn).positions != [0; 2] {
+            not_heard(sock, Object(sock), (*socket).role, (*socket).owner);
+        }
+    }
+}
+
+/// Two processes were connected, and nothing that is known was said: the record tells who they are, and no more.
+#[inline(never)]
+fn not_heard(key: u64, sock: Object, role: u32, process: SlotRef) {
+    if knob!(l7_quota) != 0 && !may_tell() {
         return;
     }
-    // SAFETY: as above.
-    unsafe { tell_end(sock, turn) };
+    told(Class::Ignored as u8, 0);
+    let Some(mut entry) = emit::reserve::<NotHeard>(Ring::Requests, Loss::L7Ring) else { return };
+    let record = entry.as_mut_ptr();
+    // SAFETY: the room that was reserved, all of which is written.
+    unsafe {
+        ptr::write_unaligned(
+            &raw mut (*record).head,
+            SegmentHead {
+                header: emit::header(Ring::Requests, Kind::Segment),
+                sock: key,
+                process,
+                positions: [0; 2],
+                ended_ns: [0; 2],
+                length: 0,
+                copied: 0,
+                flags: SEGMENT_FIRST | SEGMENT_UNSEEN,
+                class: Class::Ignored as u8,
+                role: role as u8,
+                reserved: 0,
+            },
+        );
+        ends(&raw mut (*record).ends, sock);
+    }
+    entry.submit(emit::submission(Ring::Requests, size_of::<NotHeard>()));
+}
+
+/// Of a connection that is not heard.
+#[repr(C)]
+struct NotHeard {
+    head: SegmentHead,
+    ends: Ends,
 }
 
 /// Tells that a conversation is over.
