@@ -59,3 +59,5 @@ pub const SIGNAL_TCP: u64 = 1 << 1;
 pub const SIGNAL_ACTIVITY: u64 = 1 << 2;
 /// Bit of the l7 signal in [`Knobs::signals`].
 pub const SIGNAL_L7: u64 = 1 << 3;
+/// Bit of what is said inside TLS, which is part of the l7 signal, in [`Knobs::signals`].
+pub const SIGNAL_L7_TLS: u64 = 1 << 4;

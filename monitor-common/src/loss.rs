@@ -82,6 +82,14 @@ losses! {
     L7Compat = 25, "l7", "compat";
     /// It was moved by a call of another kind, or its memory was not there.
     L7Memory = 26, "l7", "memory";
+    /// A thread that entered a TLS library's function found the table full: what the call moved is not heard.
+    TlsCalls = 27, "l7", "tls_calls_full";
+    /// A conversation inside TLS found the table full.
+    TlsConversations = 28, "l7", "tls_conversations_full";
+    /// So many records of what is said inside TLS were being put together that there was no memory for another one.
+    TlsScratches = 29, "l7", "tls_scratches_taken";
+    /// The kernel did not let an entry of these tables be removed.
+    TlsLocked = 30, "l7", "tls_locked";
 }
 
 /// Number of counters.

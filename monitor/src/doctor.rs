@@ -14,7 +14,7 @@ use crate::{
     },
     cli::Console,
     config::Config,
-    signals::{SIGNALS, Signal, protect::Protect},
+    signals::{SIGNALS, Signal, l7::tls, protect::Protect},
 };
 
 /// How one check went.
@@ -112,6 +112,9 @@ pub fn diagnose(btf: &std::path::Path, disabled: &[String], settings: &Settings)
             checks.extend(of_kernel(&loaded, &kernel));
             let wanted = settings.signals.contains(&PROTECT);
             checks.push(if wanted { protected(&mut loaded) } else { unprotected(&kernel) });
+            if let Some(libraries) = tls::survey(&loaded) {
+                checks.push(Check::ok("TLS libraries", libraries));
+            }
             (loaded.signals, Some(Layout::of(&loaded.knobs)))
         }
         Err(error) => {
@@ -331,6 +334,7 @@ pub fn run(json: bool, config: &Config, console: &mut Console<'_>) -> ExitCode {
             .filter(|name| *name != PROTECT || config.protect.enabled)
             .collect(),
         timing: config.syscalls.timing,
+        tls: config.signals.l7_tls,
         may_shed: config.budget.measured().is_some(),
         slots: config.processes.slots,
         security_ring: u32::try_from(config.kernel.security_ring).unwrap_or(u32::MAX),

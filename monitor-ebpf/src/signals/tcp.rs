@@ -402,8 +402,10 @@ fn traffic(ctx: &BtfTracePointContext, length: i32, direction: usize) {
             // SAFETY: a map value, in which there is room for what is copied.
             unsafe {
                 let turn = &raw mut (*socket).turn;
+                l7::tls::carry(sock as u64, turn, (*socket).role);
                 let speaker = l7::Speaker { key: sock as u64, turn, role: (*socket).role, process: owner };
-                l7::moved(speaker, Object(sock as u64), length as u32, direction, l7::by_call(length as u32));
+                let (scratch, copy) = (l7::scratch(direction), l7::by_call(length as u32));
+                l7::moved(speaker, Object(sock as u64), length as u32, direction, scratch, copy);
             }
         }
     }

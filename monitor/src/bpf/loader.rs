@@ -3,6 +3,7 @@
 
 mod attach;
 mod demand;
+mod libraries;
 mod switch;
 
 use std::{
@@ -16,7 +17,7 @@ use aya::{
     maps::{Array, Map, MapData, MapError, Queue},
 };
 use monitor_common::{
-    knobs::{Knobs, SIGNAL_ACTIVITY, SIGNAL_L7, SIGNAL_SYSCALLS, SIGNAL_TCP},
+    knobs::{Knobs, SIGNAL_ACTIVITY, SIGNAL_L7, SIGNAL_L7_TLS, SIGNAL_SYSCALLS, SIGNAL_TCP},
     limits::{self, SLOT_FIRST, SLOT_OTHER, SLOT_UNKNOWN},
     process_slot::{LIVE, ProcessSlot},
     signals::{activity::Class, l7::QUOTA_WINDOW_NS, syscalls::PACE_WINDOW_NS},
@@ -39,6 +40,8 @@ pub struct Settings {
     pub signals: Vec<&'static str>,
     /// How many system calls are timed.
     pub timing: Timing,
+    /// Whether what is said inside TLS is wanted, too.
+    pub tls: bool,
     /// Whether it may be fewer later, to keep a budget.
     pub may_shed: bool,
     /// Process slots.
@@ -279,6 +282,8 @@ fn load_once(kernel: &Kernel, settings: &Settings) -> Result<Loaded, BpfError> {
     let knobs = knobs(kernel, settings, shards);
     let (calls, activities, shapes) = (call_table(), activity_table(), shape_table());
     let level = [settings.log_level];
+    // What nobody uses needs no room.
+    let tls = |entries| if hears_tls(settings) { entries } else { 1 };
     let mut ebpf = EbpfLoader::new()
         .btf(Some(&kernel.aya))
         .verifier_log_level(verifier_log())
@@ -297,6 +302,9 @@ fn load_once(kernel: &Kernel, settings: &Settings) -> Result<Loaded, BpfError> {
         .map_max_entries(maps::TELEMETRY, settings.telemetry_ring)
         .map_max_entries(maps::BULK, settings.bulk_ring)
         .map_max_entries(maps::REQUESTS, requests_ring(settings))
+        .map_max_entries(maps::TLS_CALLS, tls(limits::TLS_CALLS))
+        .map_max_entries(maps::TLS_CONVERSATIONS, tls(limits::TLS_CONVERSATIONS))
+        .map_max_entries(maps::TLS_SCRATCHES, tls(limits::TLS_SCRATCHES))
         .load(OBJECT)
         .map_err(refused)?;
     hand_out_slots(&mut ebpf, settings.slots)?;
@@ -390,8 +398,13 @@ fn knobs(kernel: &Kernel, settings: &Settings, shards: u32) -> Knobs {
         signals: [("syscalls", SIGNAL_SYSCALLS), ("tcp", SIGNAL_TCP), (ACTIVITY, SIGNAL_ACTIVITY), ("l7", SIGNAL_L7)]
             .into_iter()
             .filter(|(signal, _)| wanted(signal))
-            .fold(0, |bits, (_, bit)| bits | bit),
+            .fold(if hears_tls(settings) { SIGNAL_L7_TLS } else { 0 }, |bits, (_, bit)| bits | bit),
     }
+}
+
+/// Is what is said inside TLS wanted?
+fn hears_tls(settings: &Settings) -> bool {
+    settings.tls && settings.signals.contains(&"l7")
 }
 
 /// The ring that nobody fills is as small as one may be.

@@ -47,6 +47,8 @@ pub struct Signals {
     pub block_io: bool,
     /// Requests and answers: response times of endpoints and queries.
     pub l7: bool,
+    /// The same inside TLS.
+    pub l7_tls: bool,
     /// Processes: forks, exits, what they use.
     pub process: bool,
     /// The machine: CPU, memory, disks, network, load.
@@ -55,7 +57,7 @@ pub struct Signals {
 
 impl Default for Signals {
     fn default() -> Self {
-        Self { syscalls: true, tcp: true, l7: false, block_io: true, process: true, host: true }
+        Self { syscalls: true, tcp: true, l7: true, l7_tls: true, block_io: true, process: true, host: true }
     }
 }
 

@@ -43,7 +43,11 @@ pub const fn blinds(loss: Loss) -> bool {
         | Loss::L7Uring
         | Loss::L7File
         | Loss::L7Compat
-        | Loss::L7Memory => false,
+        | Loss::L7Memory
+        | Loss::TlsCalls
+        | Loss::TlsConversations
+        | Loss::TlsScratches
+        | Loss::TlsLocked => false,
     }
 }
 

@@ -77,7 +77,7 @@ pub fn metrics() -> Vec<(&'static str, Vec<&'static Metric>)> {
     vec![
         ("System calls", syscalls::METRICS.to_vec()),
         ("TCP", tcp::METRICS.to_vec()),
-        ("Requests", l7::METRICS.to_vec()),
+        ("Requests", [l7::METRICS, l7::tls::METRICS].concat()),
         ("Block I/O", block_io::METRICS.to_vec()),
         ("Processes", processes::METRICS.to_vec()),
         (

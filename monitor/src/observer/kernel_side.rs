@@ -236,6 +236,9 @@ impl KernelSide {
             if let (Happened::Activity(activity), Some(activities)) = (record, &mut self.activity) {
                 activities.note(activity);
             }
+            if let (Happened::Exec(exec), Some(l7)) = (record, &self.l7) {
+                l7.executed(exec.process.tgid);
+            }
         }
         batch
     }
@@ -358,6 +361,7 @@ fn settings(config: &Config) -> Settings {
     Settings {
         signals: SIGNALS.iter().map(|signal| signal.name).filter(|name| wanted(name)).collect(),
         timing: config.syscalls.timing,
+        tls: config.signals.l7_tls,
         may_shed: config.budget.measured().is_some(),
         slots: config.processes.slots,
         security_ring: u32::try_from(config.kernel.security_ring).unwrap_or(u32::MAX),

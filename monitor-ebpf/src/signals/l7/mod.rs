@@ -9,6 +9,7 @@
 
 mod buffer;
 mod class;
+pub(super) mod tls;
 
 use core::{ptr, slice};
 
@@ -23,7 +24,7 @@ use monitor_common::{
     record::{Kind, Ring},
     signals::{
         l7::{
-            CAPTURE, Class, Ends, LAST_RECEIVED, LAST_SENT, SEGMENT_DATAGRAM, SEGMENT_FIRST, SEGMENT_SENT,
+            CAPTURE, Class, Ends, LAST_RECEIVED, LAST_SENT, SEGMENT_DATAGRAM, SEGMENT_FIRST, SEGMENT_SENT, SEGMENT_TLS,
             SEGMENT_TURN, SEGMENT_UNSEEN, SegmentHead, SegmentsEnd, TRIES, Turn,
         },
         tcp::{Role, SENT, Socket},
@@ -48,7 +49,7 @@ const TAIL: usize = size_of::<Ends>() + 4 * CAPTURE;
 const DNS: u16 = 53;
 
 #[repr(C)]
-struct Scratch {
+pub(super) struct Scratch {
     head: SegmentHead,
     tail: [u8; TAIL],
 }
@@ -82,6 +83,7 @@ pub(super) unsafe fn moved(
     sock: Object,
     length: u32,
     direction: usize,
+    scratch: impl FnOnce() -> Option<*mut Scratch>,
     copy: impl FnOnce(*mut u8) -> u32,
 ) {
     // SAFETY: the caller vouches for the entry. Its turn is written by whoever uses the socket: where two threads do that at
@@ -89,8 +91,8 @@ pub(super) unsafe fn moved(
     unsafe {
         let turn = speaker.turn;
         let class = (*turn).class;
-        // Nothing was told of it, and nothing will be.
-        if class == Class::Ignored as u8 {
+        // Encrypted, or given up: nothing was told of it, and nothing will be.
+        if class >= Class::Tls as u8 {
             return;
         }
         let way = if direction == SENT { LAST_SENT } else { LAST_RECEIVED };
@@ -106,11 +108,13 @@ pub(super) unsafe fn moved(
         }
         let now = bpf_ktime_get_boot_ns();
         if turned || class >= Class::Http2 as u8 {
-            spoken(speaker, sock, length, direction, turned, copy);
+            spoken(speaker, sock, length, direction, turned, scratch, copy);
         }
         let at = direction & 1;
         *(&raw mut (*turn).positions).cast::<u64>().add(at) += u64::from(length);
-        *(&raw mut (*turn).ended_ns).cast::<u64>().add(at) = now;
+        if (*turn).class != Class::Tls as u8 {
+            *(&raw mut (*turn).ended_ns).cast::<u64>().add(at) = now;
+        }
     }
 }
 
@@ -164,6 +168,12 @@ pub(super) fn by_call(length: u32) -> impl FnOnce(*mut u8) -> u32 {
     move |to| unsafe { buffer::copy(to, length) }
 }
 
+/// Where the programs on sockets put records together.
+#[inline(always)]
+pub(super) fn scratch(direction: usize) -> impl FnOnce() -> Option<*mut Scratch> {
+    move || L7_SCRATCH.get_ptr_mut(direction as u32 & 1)
+}
+
 #[inline(always)]
 unsafe fn spoken(
     speaker: Speaker,
@@ -171,9 +181,10 @@ unsafe fn spoken(
     length: u32,
     direction: usize,
     turned: bool,
+    scratch: impl FnOnce() -> Option<*mut Scratch>,
     copy: impl FnOnce(*mut u8) -> u32,
 ) {
-    let Some(scratch) = L7_SCRATCH.get_ptr_mut(direction as u32 & 1) else { return };
+    let Some(scratch) = scratch() else { return };
     // SAFETY: map values; the masks show the verifier that what is copied fits.
     unsafe {
         let turn = speaker.turn;
@@ -192,9 +203,12 @@ unsafe fn spoken(
                 }
                 return;
             }
-            (*turn).class = if class == Class::Tls as u8 { Class::Ignored as u8 } else { class };
+            (*turn).class = class;
+            if class == Class::Tls as u8 {
+                (*turn).ended_ns = [0; 2];
+            }
         }
-        let mut flags = 0;
+        let mut flags = if speaker.key == sock.0 { 0 } else { SEGMENT_TLS };
         if turned {
             flags |= SEGMENT_TURN;
         }
@@ -293,14 +307,26 @@ pub(super) unsafe fn closed(sock: u64, socket: *const Socket) {
     // SAFETY: the caller vouches for it.
     let turn = unsafe { &raw const (*socket).turn };
     // SAFETY: as above.
+    unsafe { tls::carrier_closed(turn) };
+    // SAFETY: as above.
     if unsafe { (*turn).told } == 0 {
         return;
     }
+    // SAFETY: as above.
+    unsafe { tell_end(sock, turn) };
+}
+
+/// Tells that a conversation is over.
+///
+/// # Safety
+/// `turn` is a map value.
+#[inline(always)]
+unsafe fn tell_end(key: u64, turn: *const Turn) {
     let Some(mut entry) = emit::reserve::<SegmentsEnd>(Ring::Requests, Loss::L7Ring) else { return };
     entry.write(SegmentsEnd {
         header: emit::header(Ring::Requests, Kind::SegmentsEnd),
-        sock,
-        // SAFETY: as above.
+        sock: key,
+        // SAFETY: the caller vouches for it.
         positions: unsafe { (*turn).positions },
         // SAFETY: as above.
         ended_ns: unsafe { (*turn).ended_ns },

@@ -65,6 +65,7 @@ fn knobs_of(tracepoints: &[(&str, &[&str])], functions: &[&str], disabled: &[&st
     let settings = Settings {
         signals: vec![],
         timing: Timing::Full,
+        tls: false,
         may_shed: false,
         slots: 64,
         security_ring: 4096,

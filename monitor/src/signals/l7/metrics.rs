@@ -67,6 +67,12 @@ static UNHEARD: Metric = Metric {
     kind: Kind::Counter,
     labels: &["reason"],
 };
+static INSIDE: Metric = Metric {
+    name: "monitor_l7_tls_connections_total",
+    help: "Connections that are heard inside TLS, by whether their peer is known: not where the library has no socket.",
+    kind: Kind::Counter,
+    labels: &["peer"],
+};
 static BEYOND: Metric = Metric {
     name: "monitor_l7_beyond_limit_total",
     help: "Requests that are in no histogram because there were too many combinations at once.",
@@ -75,8 +81,20 @@ static BEYOND: Metric = Metric {
 };
 
 /// What this signal publishes.
-pub const METRICS: &[&Metric] =
-    &[&HTTP_SERVER, &HTTP_CLIENT, &QUERY, &ERRORS, &DNS, &BYTES, &COVERAGE, &DOUBTS, &CONNECTIONS, &UNHEARD, &BEYOND];
+pub const METRICS: &[&Metric] = &[
+    &HTTP_SERVER,
+    &HTTP_CLIENT,
+    &QUERY,
+    &ERRORS,
+    &DNS,
+    &BYTES,
+    &COVERAGE,
+    &DOUBTS,
+    &CONNECTIONS,
+    &UNHEARD,
+    &INSIDE,
+    &BEYOND,
+];
 
 /// The bounds of [`super::tally::BOUNDS_NS`], in seconds.
 const BOUNDS: [f64; 16] =
@@ -126,5 +144,7 @@ pub(super) fn collect(l7: &L7, groups: &Groups, families: &mut Families) {
     families.gauge(&CONNECTIONS, &[], heard.connections as f64);
     families.counter(&UNHEARD, &["encrypted"], heard.encrypted as f64);
     families.counter(&UNHEARD, &["no_room"], heard.refused as f64);
+    families.counter(&INSIDE, &["known"], heard.inside_tls[0] as f64);
+    families.counter(&INSIDE, &["unknown"], heard.inside_tls[1] as f64);
     families.counter(&BEYOND, &[], l7.beyond as f64);
 }

@@ -7,6 +7,7 @@ mod metrics;
 mod slowest;
 pub mod table;
 mod tally;
+pub mod tls;
 
 use std::collections::HashMap;
 
@@ -26,6 +27,7 @@ use listener::Listener;
 pub use metrics::METRICS;
 use slowest::Slowest;
 use tally::{Key, OTHER, Tally};
+use tls::Tls;
 
 /// Routes, tables and peers of one group and protocol with series of their own.
 const TARGETS: usize = 100;
@@ -57,6 +59,7 @@ struct Totals {
 /// The signal.
 pub struct L7 {
     listener: Listener,
+    tls: Option<Tls>,
     by_group: HashMap<GroupId, Totals>,
     doubts: HashMap<(&'static str, Doubt), u64>,
     /// Requests whose process is not known yet: the next look may know it.
@@ -73,12 +76,20 @@ impl L7 {
     pub fn new(loaded: &mut Loaded) -> Result<Self, BpfError> {
         Ok(Self {
             listener: Listener::start(loaded)?,
+            tls: Tls::start(loaded)?,
             by_group: HashMap::new(),
             doubts: HashMap::new(),
             later: Vec::new(),
             slowest: Slowest::default(),
             beyond: 0,
         })
+    }
+
+    /// A process has executed a program: it may have TLS libraries.
+    pub fn executed(&self, pid: u32) {
+        if let Some(tls) = &self.tls {
+            tls.executed(pid);
+        }
     }
 
     /// Counts HTTP requests under these routes from now on, before those that are learnt.
@@ -139,6 +150,9 @@ impl L7 {
     /// Publishes. `tcp_bytes` are all bytes that groups sent and received over TCP.
     pub fn collect(&self, groups: &Groups, tcp_bytes: impl Iterator<Item = (GroupId, u64)>, families: &mut Families) {
         metrics::collect(self, groups, families);
+        if let Some(tls) = &self.tls {
+            tls.collect(families);
+        }
         for (group, moved) in tcp_bytes.filter(|(_, moved)| *moved > 0) {
             let understood = self.by_group.get(&group).map_or(0, Totals::tcp_bytes);
             if let Some(name) = groups.name_of(group) {

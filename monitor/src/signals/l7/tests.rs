@@ -176,7 +176,7 @@ fn a_socket_of_datagrams_with_the_address_of_another_is_not_taken_for_it() {
         }
     }
     let count = |serves| {
-        let of = tallies.tallies.iter().filter(|(key, _)| key.serves == serves && key.protocol == "dns");
+        let of = tallies.tallies.iter().filter(|(key, _)| key.serves == serves && key.protocol.0 == "dns");
         of.map(|(_, tally)| tally.count()).sum::<u64>()
     };
     assert_eq!((count(true), count(false)), (2, 2), "{:?}", tallies.doubts);
