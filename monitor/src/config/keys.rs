@@ -199,7 +199,7 @@ pub static KEYS: &[Key] = &[
         "System calls: count, latency and errors."),
     key!(signals.tcp: Switch, Restart, "false",
         "TCP: connections, latency, bytes, retransmits."),
-    key!(signals.l7: Switch, Restart, "true",
+    key!(signals.l7: Switch, Restart, "false",
         "Requests and answers over TCP, and DNS over UDP: response times of endpoints and queries."),
     key!(signals.l7_tls: Switch, Restart, "false",
         "With signals.l7: what is said inside TLS, too, by kernel programs on functions of OpenSSL and GnuTLS. They are put on each file of these libraries that a process has in memory, and cost each call of its functions some microseconds."),

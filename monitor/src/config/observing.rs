@@ -57,7 +57,7 @@ pub struct Signals {
 
 impl Default for Signals {
     fn default() -> Self {
-        Self { syscalls: true, tcp: true, l7: false, l7_tls: true, block_io: true, process: true, host: true }
+        Self { syscalls: true, tcp: true, l7: true, l7_tls: true, block_io: true, process: true, host: true }
     }
 }
 
