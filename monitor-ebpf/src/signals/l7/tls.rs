@@ -193,6 +193,9 @@ fn returned(result: i32) {
     let direction = if reads { RECEIVED } else { SENT };
     let mut length = result as u64;
     if call.function == TlsFunction::ReadEx as u64 || call.function == TlsFunction::WriteEx as u64 {
+        if result != 1 {
+            return;
+        }
         // SAFETY: a local of the size given; the helper checks the source.
         if unsafe { bpf_probe_read_user((&raw mut length).cast(), 8, call.moved as *const _) } != 0 {
             return;
