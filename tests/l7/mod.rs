@@ -11,6 +11,7 @@
     reason = "a test fails by a panic, in its helpers too"
 )]
 
+mod crowd;
 mod dns;
 mod http2;
 mod mariadb;
