@@ -12,6 +12,7 @@
 )]
 
 mod dns;
+mod grpc;
 mod http2;
 mod mariadb;
 mod memcached;
