@@ -5,4 +5,5 @@ mod detect;
 mod e2e;
 mod l7;
 mod signals;
+mod tls;
 mod truth;

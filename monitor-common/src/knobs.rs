@@ -37,6 +37,10 @@ pub struct Knobs {
     pub bulk_wake: u64,
     /// The same for the ring of requests.
     pub requests_wake: u64,
+    /// Pieces of conversations that one CPU may tell of in a window; 0 for no limit.
+    pub l7_quota: u64,
+    /// Ticks (jiffies) in such a window, as a power of two.
+    pub l7_window_shift: u64,
     /// Which argument of `io_uring_submit_sqe` is the request: 0, or 1 before Linux 6.0.
     pub ring_request_argument: u64,
     /// Which signals run: bit `SIGNAL_*`.
@@ -55,3 +59,5 @@ pub const SIGNAL_TCP: u64 = 1 << 1;
 pub const SIGNAL_ACTIVITY: u64 = 1 << 2;
 /// Bit of the l7 signal in [`Knobs::signals`].
 pub const SIGNAL_L7: u64 = 1 << 3;
+/// Bit of what is said inside TLS, which is part of the l7 signal, in [`Knobs::signals`].
+pub const SIGNAL_L7_TLS: u64 = 1 << 4;

@@ -48,6 +48,16 @@ pub const TELEMETRY_RING: u32 = 1 << 20;
 pub const BULK_RING: u32 = 2 << 20;
 /// Bytes of the ring for what clients and servers say: twenty thousand short requests. It counts twice, as the others do.
 pub const REQUESTS_RING: u32 = 4 << 20;
+/// Threads that are inside of a TLS library's function at one time: whoever waits for an answer is.
+pub const TLS_CALLS: u32 = 16_384;
+/// Conversations inside TLS at one time.
+pub const TLS_CONVERSATIONS: u32 = 16_384;
+/// Records of what is said inside TLS that are put together at one time: programs in user functions may be preempted, so
+/// each takes its own piece of memory.
+pub const TLS_SCRATCHES: u32 = 32;
+/// Pieces of conversations that one CPU may tell of in a second, when nothing else is configured: at something like half a
+/// microsecond each for kernel and daemon together, 1 % of it.
+pub const L7_RATE: u32 = 20_000;
 /// Records of bulk kinds that one control group may send in a second, when nothing else is configured; and at once after
 /// a second of silence. Beyond that they are counted only.
 pub const BULK_RATE: u32 = 2_000;

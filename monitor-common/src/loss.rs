@@ -72,6 +72,24 @@ losses! {
     ExecKillRing = 20, "exec_kill", "ring_full";
     /// What was said over a connection found the ring of requests full.
     L7Ring = 21, "l7", "ring_full";
+    /// A request of more than one CPU may tell of in a second (`l7.rate`): nothing was told of it and its answer.
+    L7Rate = 22, "l7", "rate";
+    /// What a request or an answer began with went through an io_uring: whose memory it is in nothing tells.
+    L7Uring = 23, "l7", "io_uring";
+    /// It came out of a file or a pipe (sendfile, splice), not out of memory.
+    L7File = 24, "l7", "file";
+    /// It was moved by a 32-bit program, whose structures are others.
+    L7Compat = 25, "l7", "compat";
+    /// It was moved by a call of another kind, or its memory was not there.
+    L7Memory = 26, "l7", "memory";
+    /// A thread that entered a TLS library's function found the table full: what the call moved is not heard.
+    TlsCalls = 27, "l7", "tls_calls_full";
+    /// A conversation inside TLS found the table full.
+    TlsConversations = 28, "l7", "tls_conversations_full";
+    /// So many records of what is said inside TLS were being put together that there was no memory for another one.
+    TlsScratches = 29, "l7", "tls_scratches_taken";
+    /// The kernel did not let an entry of these tables be removed.
+    TlsLocked = 30, "l7", "tls_locked";
 }
 
 /// Number of counters.

@@ -14,7 +14,7 @@ use crate::{
     },
     cli::Console,
     config::Config,
-    signals::{SIGNALS, Signal, protect::Protect},
+    signals::{SIGNALS, Signal, l7::tls, protect::Protect},
 };
 
 /// How one check went.
@@ -112,6 +112,9 @@ pub fn diagnose(btf: &std::path::Path, disabled: &[String], settings: &Settings)
             checks.extend(of_kernel(&loaded, &kernel));
             let wanted = settings.signals.contains(&PROTECT);
             checks.push(if wanted { protected(&mut loaded) } else { unprotected(&kernel) });
+            if let Some(libraries) = tls::survey(&loaded) {
+                checks.push(Check::ok("TLS libraries", libraries));
+            }
             (loaded.signals, Some(Layout::of(&loaded.knobs)))
         }
         Err(error) => {
@@ -331,12 +334,14 @@ pub fn run(json: bool, config: &Config, console: &mut Console<'_>) -> ExitCode {
             .filter(|name| *name != PROTECT || config.protect.enabled)
             .collect(),
         timing: config.syscalls.timing,
+        tls: config.signals.l7_tls,
         may_shed: config.budget.measured().is_some(),
         slots: config.processes.slots,
         security_ring: u32::try_from(config.kernel.security_ring).unwrap_or(u32::MAX),
         telemetry_ring: u32::try_from(config.kernel.telemetry_ring).unwrap_or(u32::MAX),
         bulk_ring: u32::try_from(config.kernel.bulk_ring).unwrap_or(u32::MAX),
         requests_ring: u32::try_from(config.kernel.requests_ring).unwrap_or(u32::MAX),
+        l7_rate: config.l7.rate,
         log_level: 0,
     };
     let diagnosis = diagnose(&config.kernel.btf, &config.kernel.disable_hooks, &settings);

@@ -227,6 +227,11 @@ impl Health {
                 let info = program.info().ok()?;
                 Some(ProgramCost { name: name.to_owned(), runs: info.run_count(), time: info.run_time() })
             })
+            .chain(kernel.loaded.library_costs().map(|(name, runs, time)| ProgramCost {
+                name: name.to_owned(),
+                runs,
+                time,
+            }))
             .collect();
     }
 

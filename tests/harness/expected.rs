@@ -12,10 +12,13 @@ const HOOKS: &[(&str, Version)] = &[
     ("sock_recv_length", (6, 3)),
     ("block_io_start", (6, 5)),
     ("io_uring_submit_req", (6, 3)),
+    // No hook, but what programs on functions of libraries are attached by.
+    ("uprobe_multi", (6, 6)),
 ];
 
 /// What each signal has less of without a hook.
-const DEGRADED: &[(&str, &str)] = &[("tcp", "sock_send_length"), ("block_io", "block_io_start")];
+const DEGRADED: &[(&str, &str)] =
+    &[("tcp", "sock_send_length"), ("block_io", "block_io_start"), ("l7", "uprobe_multi")];
 
 /// Which way of doing a thing this kernel needs, by the names in `doctor --json`, and the kernels that need it: from the
 /// first version on, before the second.

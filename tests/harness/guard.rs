@@ -1,7 +1,7 @@
 //! Ends a program when the test process ends, however that happens.
 
 use std::{
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -42,6 +42,15 @@ impl Guard {
     /// Process id of the child.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it reads and what it writes, where these are pipes.
+    ///
+    /// # Panics
+    /// When they are not, or somebody has them.
+    pub fn pipes(&mut self) -> (ChildStdin, ChildStdout) {
+        let input = self.child.stdin.take().expect("its input is a pipe");
+        (input, self.child.stdout.take().expect("its output is a pipe"))
     }
 
     /// Sends a signal.

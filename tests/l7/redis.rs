@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use monitor_tests::{DEADLINE, Installed, Samples, Server, alone, free_address, until};
 
-use super::{Times, counted, daemon, daemon_with};
+use super::{CONFIG, Times, counted, daemon, daemon_with, doubts};
 
 /// Commands that are sent at once: in one record, if it is not lost.
 const BATCH: f64 = 64.0;
@@ -138,15 +138,43 @@ fn errors_big_values_and_blocking_commands_are_counted() {
             metrics.sum("monitor_db_query_errors_total", &[("group", group), ("role", role), ("code", code)])
         });
         let labels = [("group", group), ("operation", "BLPOP")];
-        Times::of(&daemon.fresh_metrics(), QUERIES, &labels).agree(&[(0.5, 0.35), (0.99, 0.35)]);
+        Times::of(&daemon.fresh_metrics(), QUERIES, &labels).agree(&[(0.5, 0.35)]);
     }
     assert!(!daemon.get("/metrics").text().contains("secret"));
 }
 
 #[test]
+fn what_is_beyond_the_rate_is_left_out_whole_and_counted() {
+    let (server, address) = start();
+    let Some(daemon) = daemon_with(&CONFIG.replace("rate = 0", "rate = 10000")) else { return };
+    let _turn = alone();
+    let storm = Installed::new("redis-benchmark");
+    ask(&storm, address, &["-t", "set,get", "-n", "10000", "-c", "10", "-q"]);
+    // Both sides, and each of its two tests first asks for the server's settings.
+    let made = 2.0 * (20_000.0 + 2.0);
+    let count = |metrics: &Samples| {
+        let of = |group, role| metrics.sum(&format!("{QUERIES}_count"), &[("group", group), ("role", role)]);
+        of(server.name(), "server") + of(&storm.name, "client")
+    };
+    let left_out = |metrics: &Samples| metrics.sum("monitor_lost_total", &[("signal", "l7"), ("cause", "rate")]);
+    until(DEADLINE, || {
+        let metrics = daemon.fresh_metrics();
+        let (counted, left_out) = (count(&metrics), left_out(&metrics));
+        println!("{counted} counted, {left_out} left out, of {made}");
+        // Who else uses this machine's connections may be left out, too.
+        let enough = counted < made && left_out > 0.0 && counted + left_out >= made;
+        if enough { Ok(()) } else { Err(format!("{counted} counted, {left_out} left out\n{}", doubts(&metrics))) }
+    });
+    // What was told of was understood: nothing is torn apart by what was left out.
+    let metrics = daemon.fresh_metrics();
+    assert_eq!(commands(&metrics, &storm.name, "client", "_unseen"), 0.0);
+    assert!(commands(&metrics, &storm.name, "client", "GET") > 50.0);
+}
+
+#[test]
 fn what_a_full_ring_lost_is_told_and_never_counted() {
     let (server, address) = start();
-    let Some(daemon) = daemon_with("[signals]\nl7 = true\n[kernel]\nrequests_ring = \"64KiB\"\n") else { return };
+    let Some(daemon) = daemon_with(&CONFIG.replace("64MiB", "64KiB")) else { return };
     let _turn = alone();
     let [storm, after] = [(); 2].map(|()| Installed::new("redis-benchmark"));
     ask(&storm, address, &["-t", "set,get", "-n", "50000", "-P", &BATCH.to_string(), "-c", "10", "-q"]);

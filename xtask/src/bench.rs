@@ -17,6 +17,7 @@ mod report;
 mod rest;
 mod results;
 mod ring;
+mod servers;
 mod statistics;
 mod subject;
 mod usage;
@@ -88,6 +89,7 @@ pub(crate) fn bench(project: &Project, arguments: &[String]) -> Result<()> {
         Mode::Rest => rest::measure(&places)?,
         Mode::Load => load::measure(&places, &machine)?,
         Mode::Alerts => alerts::measure(&places, &machine)?,
+        Mode::Servers => servers::measure(&places, &options)?,
         Mode::Ring => ring::measure(project, &places, &machine)?,
     };
     println!("{}", budget::table(&Results::default(), &figures, false));

@@ -62,6 +62,8 @@ pub(crate) const NEEDS: &[Need] = &[
     Need { package: "curl", proof: Program("curl"), why: "is one of the programs of attacks", purpose: Test },
     Need { package: "openssh-client", proof: Program("ssh"), why: "is one of the programs of attacks", purpose: Test },
     Need { package: "openssl", proof: Program("openssl"), why: "is one of the programs of attacks", purpose: Test },
+    Need { package: "python3", proof: Program("python3"), why: "serves and asks with OpenSSL", purpose: Test },
+    Need { package: "wget", proof: Program("wget"), why: "asks with GnuTLS", purpose: Test },
     Need { package: "iproute2", proof: Program("ip"), why: "makes the networks of attacks", purpose: Test },
     Need { package: "gcc", proof: Program("cc"), why: "builds what looks like an attack", purpose: Test },
     Need { package: "make", proof: Program("make"), why: "builds what looks like an attack", purpose: Test },

@@ -35,7 +35,7 @@ pub enum Class {
     Kafka = 8,
     /// MongoDB's wire protocol.
     Mongodb = 9,
-    /// TLS records (RFC 8446): nothing to be read here.
+    /// TLS records (RFC 8446): nothing to be read here. What is said may be heard in the programs: [`TlsConversation`].
     Tls = 10,
     /// Given up: only its bytes are counted.
     Ignored = 11,
@@ -68,7 +68,7 @@ impl Class {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Shape {
-    /// Not known, or not in the caller's memory (sendfile, splice, io_uring): the bytes are not seen.
+    /// Not known: the bytes are not seen.
     Unseen = 0,
     /// The second argument is the buffer: read, write, recvfrom, sendto.
     Buffer = 1,
@@ -78,7 +78,16 @@ pub enum Shape {
     Message = 3,
     /// The second argument is an array of `struct mmsghdr`, the third their number: recvmmsg, sendmmsg.
     Messages = 4,
+    /// The bytes come out of a file or a pipe: sendfile, splice. They are not seen.
+    File = 5,
+    /// Requests to an io_uring, which this call submits or completes. The bytes are not seen.
+    Uring = 6,
+    /// A call of a 32-bit program. The bytes are not seen.
+    Compat = 7,
 }
+
+/// Longest window of [`crate::knobs::Knobs::l7_quota`], nanoseconds.
+pub const QUOTA_WINDOW_NS: u64 = 16_000_000;
 
 /// In [`Turn::last`]: this end sent.
 pub const LAST_SENT: u8 = 1;
@@ -97,12 +106,63 @@ pub struct Turn {
     pub last: u8,
     /// 1 once the daemon has been told of the connection.
     pub told: u8,
+    /// 1 while a request and its answer go by of which nothing is told, because of the rate, and which the positions leave
+    /// out.
+    pub skipped: u8,
+    /// Always 0.
+    pub reserved: [u8; 3],
+    /// Bytes sent and received since the connection is watched, without what was skipped.
+    pub positions: [u64; 2],
+    /// When the last bytes were sent and received (`CLOCK_BOOTTIME`, nanoseconds). Of class [`Class::Tls`], where nobody
+    /// needs these: the key of the conversation that is heard above it, or 0, and 0.
+    pub ended_ns: [u64; 2],
+}
+
+/// A conversation inside TLS; entry of `TLS_CONVERSATIONS`, by [`tls_key`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct TlsConversation {
+    /// Where it is.
+    pub turn: Turn,
+    /// Address of the `struct sock` below it; 0: not known.
+    pub sock: u64,
+    /// That socket's [`super::tcp::Role`], or `ROLE_UNKNOWN`.
+    pub role: u32,
     /// Always 0.
     pub reserved: u32,
-    /// Bytes sent and received since the connection is watched.
-    pub positions: [u64; 2],
-    /// When the last bytes were sent and received (`CLOCK_BOOTTIME`, nanoseconds).
-    pub ended_ns: [u64; 2],
+}
+
+/// What a function of a TLS library does; the cookie of the programs on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum TlsFunction {
+    /// Receives into its second argument, and returns how much.
+    Read = 1,
+    /// Sends its second argument, and returns how much.
+    Write = 2,
+    /// Receives, and writes how much to where its fourth argument says.
+    ReadEx = 3,
+    /// Sends, and writes how much to where its fourth argument says.
+    WriteEx = 4,
+    /// Makes the connection: what is sent and received meanwhile is TLS's own.
+    Handshake = 5,
+    /// Ends it.
+    Free = 6,
+}
+
+/// Bits of a key that are the address of the library's object, without those that are the same for all.
+const TLS_OBJECT_BITS: u32 = 42;
+
+/// By which a conversation inside TLS is known: its process, and the address there of the library's object. It stands
+/// where other conversations have the address of their socket, which never has such a value: a process would need an
+/// id that is among the last there are.
+pub const fn tls_key(tgid: u32, object: u64) -> u64 {
+    (tgid as u64) << TLS_OBJECT_BITS | object >> 4 & ((1 << TLS_OBJECT_BITS) - 1)
+}
+
+/// Whose conversation a [`tls_key`] names.
+pub const fn tls_process(key: u64) -> u32 {
+    (key >> TLS_OBJECT_BITS) as u32
 }
 
 /// In [`SegmentHead::flags`]: sent, else received.
@@ -115,6 +175,8 @@ pub const SEGMENT_TURN: u32 = 1 << 2;
 pub const SEGMENT_UNSEEN: u32 = 1 << 3;
 /// A datagram.
 pub const SEGMENT_DATAGRAM: u32 = 1 << 4;
+/// Inside TLS. Where [`Ends`] follow, they may be all zeroes: not known.
+pub const SEGMENT_TLS: u32 = 1 << 5;
 
 /// Bytes went over a connection. What follows: [`Ends`] in the first record of a connection, then the bytes.
 #[repr(C)]
@@ -122,7 +184,7 @@ pub const SEGMENT_DATAGRAM: u32 = 1 << 4;
 pub struct SegmentHead {
     /// Kind [`crate::record::Kind::Segment`].
     pub header: Header,
-    /// Address of `struct sock`: the same for everybody who has the socket.
+    /// Address of `struct sock`: the same for everybody who has the socket. Inside TLS: [`tls_key`].
     pub sock: u64,
     /// Who sent or received.
     pub process: SlotRef,
@@ -168,7 +230,7 @@ pub struct Ends {
 pub struct SegmentsEnd {
     /// Kind [`crate::record::Kind::SegmentsEnd`].
     pub header: Header,
-    /// Address of `struct sock`, which may be another's from now on.
+    /// What the segments had: it may be another's from now on.
     pub sock: u64,
     /// Bytes sent and received in all.
     pub positions: [u64; 2],

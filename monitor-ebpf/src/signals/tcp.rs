@@ -3,6 +3,8 @@
 //! Packets are handled by whatever task happens to run, so an owner is taken only where the owner itself runs (connect,
 //! listen, accept, send, receive) and kept by the socket's address.
 
+mod trouble;
+
 use core::ptr;
 
 use aya_ebpf::{
@@ -18,10 +20,7 @@ use monitor_common::{
     loss::Loss,
     process_slot::SlotRef,
     signals::l7::Turn,
-    signals::tcp::{
-        AcceptKey, ConnectResult, RECEIVED, RETRANSMIT_DATA, RETRANSMIT_SYN, RETRANSMIT_SYNACK, ROLE_LISTENER,
-        ROLE_UNKNOWN, Role, SENT, Socket, TcpStats,
-    },
+    signals::tcp::{AcceptKey, ConnectResult, RECEIVED, ROLE_LISTENER, ROLE_UNKNOWN, Role, SENT, Socket, TcpStats},
 };
 
 use super::{l7, syscalls::count};
@@ -68,7 +67,16 @@ const NEW: Socket = Socket {
     since_ns: 0,
     role: 0,
     owned: 0,
-    turn: Turn { class: 0, tries: 0, last: 0, told: 0, reserved: 0, positions: [0; 2], ended_ns: [0; 2] },
+    turn: Turn {
+        class: 0,
+        tries: 0,
+        last: 0,
+        told: 0,
+        skipped: 0,
+        reserved: [0; 3],
+        positions: [0; 2],
+        ended_ns: [0; 2],
+    },
 };
 
 #[inline(always)]
@@ -387,106 +395,53 @@ fn traffic(ctx: &BtfTracePointContext, length: i32, direction: usize) {
     }
     // The connections below an MPTCP socket are TCP's, and known by themselves.
     if protocol == socket::TCP {
-        used(sock, owner);
+        let known = used(sock, owner);
         if knob!(signals) & SIGNAL_L7 != 0
-            && let Some(socket) = known(sock as u64)
+            && let Some(socket) = known
         {
             // SAFETY: a map value, in which there is room for what is copied.
             unsafe {
                 let turn = &raw mut (*socket).turn;
+                l7::tls::carry(sock as u64, turn, (*socket).role);
                 let speaker = l7::Speaker { key: sock as u64, turn, role: (*socket).role, process: owner };
-                l7::moved(speaker, Object(sock as u64), length as u32, direction, l7::by_call(length as u32));
+                let (scratch, copy) = (l7::scratch(direction), l7::by_call(length as u32));
+                l7::moved(speaker, Object(sock as u64), length as u32, direction, scratch, copy);
             }
         }
     }
 }
 
-/// Notes that `owner` uses `sock`, where its owner is not known.
+/// Notes that `owner` uses `sock`, where its owner is not known. What is known of the socket now.
 #[inline(always)]
-fn used(sock: *const u8, owner: SlotRef) {
+fn used(sock: *const u8, owner: SlotRef) -> Option<*mut Socket> {
     let address = sock as u64;
     let Some(socket) = known(address) else {
         // Older than the daemon. What is read after the end has no further event that would clear it.
         // SAFETY: an argument of a BTF tracepoint.
         if i32::from(unsafe { read::direct::<u8>(sock, offset!(sock_state)) }) != CLOSE {
             found(address, Socket { owner, role: ROLE_UNKNOWN, owned: 1, ..NEW });
+            return known(address);
         }
-        return;
+        return None;
     };
     // SAFETY: a map value.
     unsafe {
         if (*socket).owner == owner {
-            return;
+            return Some(socket);
         }
         if (*socket).owned == 0 {
             // Accepted in a way that was not seen (io_uring).
             count_accept(owner, Object(address));
             found(address, Socket { owner, owned: 1, ..*socket });
-        } else if slots::checked((*socket).owner) == SLOT_UNKNOWN {
+            return known(address);
+        }
+        if slots::checked((*socket).owner) == SLOT_UNKNOWN {
             // Its owner has ended; another process has it, by fork or by descriptor passing.
             found(address, Socket { owner, ..*socket });
+            return known(address);
         }
     }
-}
-
-/// `tcp_retransmit_skb(const struct sock *sk, const struct sk_buff *skb, …)`
-#[btf_tracepoint(function = "tcp_retransmit_skb")]
-fn tcp_retransmit(ctx: BtfTracePointContext) -> i32 {
-    let (sock, skb): (u64, u64) = (ctx.arg(0), ctx.arg(1));
-    let connecting = i32::from(Object(sock).field::<u8>(offset!(sock_state))) == SYN_SENT;
-    // One buffer may stand for many segments (segmentation offload): counting calls would undercount.
-    let segments: u16 = Object(skb).embedded(offset!(skb_cb)).field(offset!(tcp_skb_gso_segs));
-    retransmitted(sock, if connecting { RETRANSMIT_SYN } else { RETRANSMIT_DATA }, u64::from(segments.max(1)));
-    0
-}
-
-/// `tcp_retransmit_synack(const struct sock *sk, const struct request_sock *req)`: `sk` listens.
-#[btf_tracepoint(function = "tcp_retransmit_synack")]
-fn tcp_retransmit_synack(ctx: BtfTracePointContext) -> i32 {
-    retransmitted(ctx.arg(0), RETRANSMIT_SYNACK, 1);
-    0
-}
-
-#[inline(always)]
-fn retransmitted(sock: u64, kind: usize, segments: u64) {
-    if let Some(stats) = stats(owner(sock).unwrap_or(UNOWNED)) {
-        // SAFETY: a map value; the kind is below the length.
-        unsafe { add((&raw mut (*stats).retransmits).cast::<u64>().add(kind), segments) };
-    }
-}
-
-/// `tcp_send_reset(const struct sock *sk, const struct sk_buff *skb, …)`: `sk` may be none.
-#[btf_tracepoint(function = "tcp_send_reset")]
-fn tcp_reset_sent(ctx: BtfTracePointContext) -> i32 {
-    let (sock, skb): (u64, u64) = (ctx.arg(0), ctx.arg(1));
-    // A reset that answers no packet is sent by `close` and `disconnect`, after they have closed the socket: then its
-    // owner is forgotten already, but runs.
-    let closing = sock != 0 && skb == 0 && i32::from(Object(sock).field::<u8>(offset!(sock_state))) == CLOSE;
-    let owner = match owner(sock) {
-        Some(owner) => owner,
-        None if closing => match slots::current() {
-            Some(owner) => owner,
-            None => return 0,
-        },
-        None => UNOWNED,
-    };
-    reset(owner, SENT);
-    0
-}
-
-/// `tcp_receive_reset(struct sock *sk)`
-#[btf_tracepoint(function = "tcp_receive_reset")]
-fn tcp_reset_received(ctx: BtfTracePointContext) -> i32 {
-    reset(owner(ctx.arg(0)).unwrap_or(UNOWNED), RECEIVED);
-    0
-}
-
-#[inline(always)]
-fn reset(owner: SlotRef, direction: usize) {
-    if let Some(stats) = stats(owner) {
-        // SAFETY: a map value; the direction is 0 or 1.
-        unsafe { add((&raw mut (*stats).resets).cast::<u64>().add(direction), 1) };
-    }
+    Some(socket)
 }
 
 const _: () = assert!(LATENCY_BUCKETS == 15);

@@ -3,6 +3,7 @@
 
 mod attach;
 mod demand;
+mod libraries;
 mod switch;
 
 use std::{
@@ -16,10 +17,10 @@ use aya::{
     maps::{Array, Map, MapData, MapError, Queue},
 };
 use monitor_common::{
-    knobs::{Knobs, SIGNAL_ACTIVITY, SIGNAL_L7, SIGNAL_SYSCALLS, SIGNAL_TCP},
+    knobs::{Knobs, SIGNAL_ACTIVITY, SIGNAL_L7, SIGNAL_L7_TLS, SIGNAL_SYSCALLS, SIGNAL_TCP},
     limits::{self, SLOT_FIRST, SLOT_OTHER, SLOT_UNKNOWN},
     process_slot::{LIVE, ProcessSlot},
-    signals::{activity::Class, syscalls::PACE_WINDOW_NS},
+    signals::{activity::Class, l7::QUOTA_WINDOW_NS, syscalls::PACE_WINDOW_NS},
 };
 use serde::Serialize;
 use tracing::{debug, warn};
@@ -39,6 +40,8 @@ pub struct Settings {
     pub signals: Vec<&'static str>,
     /// How many system calls are timed.
     pub timing: Timing,
+    /// Whether what is said inside TLS is wanted, too.
+    pub tls: bool,
     /// Whether it may be fewer later, to keep a budget.
     pub may_shed: bool,
     /// Process slots.
@@ -51,9 +54,14 @@ pub struct Settings {
     pub bulk_ring: u32,
     /// Bytes of the ring of requests.
     pub requests_ring: u32,
+    /// Pieces of conversations that one CPU may tell of in a second; 0 for no limit.
+    pub l7_rate: u32,
     /// Level of the kernel programs' own log, as `aya_log::Level` counts.
     pub log_level: u8,
 }
+
+/// Bytes of a ring that is not used: a power of two that is a multiple of every page size.
+const NO_RING: u32 = 64 << 10;
 
 /// How a hook fares.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -274,6 +282,8 @@ fn load_once(kernel: &Kernel, settings: &Settings) -> Result<Loaded, BpfError> {
     let knobs = knobs(kernel, settings, shards);
     let (calls, activities, shapes) = (call_table(), activity_table(), shape_table());
     let level = [settings.log_level];
+    // What nobody uses needs no room.
+    let tls = |entries| if hears_tls(settings) { entries } else { 1 };
     let mut ebpf = EbpfLoader::new()
         .btf(Some(&kernel.aya))
         .verifier_log_level(verifier_log())
@@ -291,7 +301,10 @@ fn load_once(kernel: &Kernel, settings: &Settings) -> Result<Loaded, BpfError> {
         .map_max_entries(maps::SECURITY, settings.security_ring)
         .map_max_entries(maps::TELEMETRY, settings.telemetry_ring)
         .map_max_entries(maps::BULK, settings.bulk_ring)
-        .map_max_entries(maps::REQUESTS, settings.requests_ring)
+        .map_max_entries(maps::REQUESTS, requests_ring(settings))
+        .map_max_entries(maps::TLS_CALLS, tls(limits::TLS_CALLS))
+        .map_max_entries(maps::TLS_CONVERSATIONS, tls(limits::TLS_CONVERSATIONS))
+        .map_max_entries(maps::TLS_SCRATCHES, tls(limits::TLS_SCRATCHES))
         .load(OBJECT)
         .map_err(refused)?;
     hand_out_slots(&mut ebpf, settings.slots)?;
@@ -377,21 +390,43 @@ fn knobs(kernel: &Kernel, settings: &Settings, shards: u32) -> Knobs {
         security_wake: u64::from(settings.security_ring / 2),
         telemetry_wake: u64::from(settings.telemetry_ring / 2),
         bulk_wake: u64::from(settings.bulk_ring / 2),
-        requests_wake: u64::from(settings.requests_ring / 2),
+        requests_wake: u64::from(requests_ring(settings) / 2),
+        l7_quota: per_window(settings.l7_rate),
+        l7_window_shift: window_shift(QUOTA_WINDOW_NS),
         pacing: u64::from(settings.timing == Timing::Adaptive || settings.may_shed),
-        pace_shift: pace_shift(),
+        pace_shift: window_shift(PACE_WINDOW_NS),
         signals: [("syscalls", SIGNAL_SYSCALLS), ("tcp", SIGNAL_TCP), (ACTIVITY, SIGNAL_ACTIVITY), ("l7", SIGNAL_L7)]
             .into_iter()
             .filter(|(signal, _)| wanted(signal))
-            .fold(0, |bits, (_, bit)| bits | bit),
+            .fold(if hears_tls(settings) { SIGNAL_L7_TLS } else { 0 }, |bits, (_, bit)| bits | bit),
     }
 }
 
-/// How many of the kernel's ticks make a window, as a power of two. The coarse clock moves once a tick.
-fn pace_shift() -> u64 {
+/// Is what is said inside TLS wanted?
+fn hears_tls(settings: &Settings) -> bool {
+    settings.tls && settings.signals.contains(&"l7")
+}
+
+/// The ring that nobody fills is as small as one may be.
+fn requests_ring(settings: &Settings) -> u32 {
+    if settings.signals.contains(&"l7") { settings.requests_ring } else { NO_RING }
+}
+
+/// Nanoseconds of the kernel's tick: the coarse clock moves once in it. Not more than `most`.
+fn tick_ns(most: u64) -> u64 {
     let tick = rustix::time::clock_getres(rustix::time::ClockId::MonotonicCoarse);
-    let tick = u64::try_from(tick.tv_nsec).unwrap_or(0).clamp(1, PACE_WINDOW_NS);
-    u64::from((PACE_WINDOW_NS / tick).ilog2())
+    u64::try_from(tick.tv_nsec).unwrap_or(0).clamp(1, most)
+}
+
+/// How many of the kernel's ticks make a window of at most `window_ns`, as a power of two.
+fn window_shift(window_ns: u64) -> u64 {
+    u64::from((window_ns / tick_ns(window_ns)).ilog2())
+}
+
+/// What a rate in a second is in a window of [`QUOTA_WINDOW_NS`]; 0 for no limit.
+fn per_window(rate: u32) -> u64 {
+    let window_ns = tick_ns(QUOTA_WINDOW_NS) << window_shift(QUOTA_WINDOW_NS);
+    (u64::from(rate) * window_ns).div_ceil(1_000_000_000)
 }
 
 /// Fills the queue of free slots, and marks the two that stand for nobody as taken.

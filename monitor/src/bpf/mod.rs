@@ -44,6 +44,11 @@ pub enum Attach {
         /// The question.
         name: &'static str,
     },
+    /// A function of a program or a library, found while the daemon runs.
+    Uprobe {
+        /// Where it returns, else where it is entered.
+        returns: bool,
+    },
 }
 
 impl Attach {
@@ -54,6 +59,7 @@ impl Attach {
             | Self::RawTracepoint { name }
             | Self::BtfTracepoint { name }
             | Self::Lsm { name } => name,
+            Self::Uprobe { .. } => "uprobe",
         }
     }
 }

@@ -10,7 +10,7 @@ pub struct Owned {
     pub maps: Vec<u32>,
     /// Programs.
     pub programs: Vec<u32>,
-    /// Links: what attaches a program.
+    /// Links: what attaches a program, but for those on functions of libraries.
     pub links: Vec<u32>,
 }
 
@@ -33,6 +33,10 @@ impl Owned {
             };
             let info = entry.path().to_string_lossy().replacen("/fd/", "/fdinfo/", 1);
             let info = fs::read_to_string(info).unwrap_or_default();
+            // Those on functions of libraries come and go.
+            if info.lines().any(|line| line.starts_with("link_type:") && line.ends_with("probe_multi")) {
+                continue;
+            }
             let id = info.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok());
             list.extend(id.filter(|id| !list.contains(id)));
         }

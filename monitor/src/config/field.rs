@@ -14,6 +14,7 @@ use super::model::{Choice, Config, KernelLevel, LogFormat, Output, Share};
 use super::units;
 use crate::audit;
 use crate::events::Format;
+use crate::l7::routes::Pattern;
 use crate::signals::Timing;
 
 /// Longest entry of a list, in bytes: group names and rule ids are shorter, a path is not longer (PATH_MAX).
@@ -80,6 +81,8 @@ pub enum Item {
     Place,
     /// A name of whatever can be seen: rules may be called anything.
     Title,
+    /// A pattern of paths that are counted together.
+    Route,
 }
 
 /// A value before its type is known.
@@ -187,6 +190,10 @@ impl Field {
                 "a list of absolute paths, those of directories with a slash at the end".to_owned()
             }
             Self::Names(_, Item::Title) => "a list of names".to_owned(),
+            Self::Names(_, Item::Route) => {
+                "a list of paths, where {name} or * stands for one part, and ** at the end for all that follow"
+                    .to_owned()
+            }
             Self::Names(_, Item::Word) => "a list of names made of letters, digits, dots, _ and -".to_owned(),
             Self::LogFormat(_) => one_of::<LogFormat>(),
             Self::KernelLevel(_) => one_of::<KernelLevel>(),
@@ -233,6 +240,7 @@ impl Item {
                 Err(format!("{} is no kind of activity{}", quoted(entry), suggestion(nearest(entry, acts()))).into())
             }
             Self::Place if !entry.starts_with('/') => Err("a path begins with a slash".into()),
+            Self::Route => Pattern::new(entry).map(drop).map_err(|error| error.to_string().into()),
             Self::Glob | Self::Word | Self::Act | Self::Place | Self::Title => Ok(()),
         }
     }

@@ -8,6 +8,7 @@ pub mod field;
 pub mod keys;
 pub mod mistake;
 pub mod model;
+pub mod observing;
 pub mod origin;
 pub mod schema;
 pub mod show;
@@ -24,7 +25,7 @@ mod units;
 pub use load::{DEFAULT_FILE, FILE_LIMIT, Flag, Loaded, Sources};
 pub use mistake::{ConfigError, Mistake};
 pub use model::{
-    Activity, Config, Events, GroupRule, Host, Http, Kernel, KernelLevel, Log, LogFormat, Metrics, Output, Processes,
-    Rules, Signals,
+    Config, Events, GroupRule, Host, Http, KernelLevel, Log, LogFormat, Metrics, Output, Processes, Rules,
 };
+pub use observing::{Activity, Kernel, L7, Signals};
 pub use origin::Origin;

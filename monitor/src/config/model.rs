@@ -11,6 +11,8 @@ use crate::detect::eval::Limits;
 use crate::events::Format;
 use crate::signals::Timing;
 
+use super::observing::{Activity, Kernel, L7, Signals, Syscalls};
+
 /// The whole configuration. Its [`Default`] is what the daemon does without any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
@@ -30,6 +32,8 @@ pub struct Config {
     pub signals: Signals,
     /// How system calls are observed.
     pub syscalls: Syscalls,
+    /// How requests and answers are heard.
+    pub l7: L7,
     /// What processes ask of the kernel that security rules look at.
     pub activity: Activity,
     /// What the daemon may cost.
@@ -150,83 +154,6 @@ pub struct Processes {
 impl Default for Processes {
     fn default() -> Self {
         Self { table: 32_768, keep_exited: Duration::from_secs(60), slots: limits::PROCESS_SLOTS }
-    }
-}
-
-/// `[kernel]`: the kernel programs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kernel {
-    /// File with the running kernel's BTF.
-    pub btf: PathBuf,
-    /// Names of hooks to do without.
-    pub disable_hooks: Vec<String>,
-    /// Bytes of the security ring: a power of two and so a multiple of the page size.
-    pub security_ring: u64,
-    /// Bytes of the telemetry ring: a power of two and so a multiple of the page size.
-    pub telemetry_ring: u64,
-    /// Bytes of the bulk ring: a power of two and so a multiple of the page size.
-    pub bulk_ring: u64,
-    /// Bytes of the ring of requests: a power of two and so a multiple of the page size.
-    pub requests_ring: u64,
-}
-
-impl Default for Kernel {
-    fn default() -> Self {
-        Self {
-            btf: PathBuf::from("/sys/kernel/btf/vmlinux"),
-            disable_hooks: Vec::new(),
-            security_ring: u64::from(limits::SECURITY_RING),
-            telemetry_ring: u64::from(limits::TELEMETRY_RING),
-            bulk_ring: u64::from(limits::BULK_RING),
-            requests_ring: u64::from(limits::REQUESTS_RING),
-        }
-    }
-}
-
-/// `[signals]`: which signals are collected.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Signals {
-    /// System calls: count, latency, errors.
-    pub syscalls: bool,
-    /// TCP: connections, latency, bytes, retransmits.
-    pub tcp: bool,
-    /// Block I/O: latency, size, errors.
-    pub block_io: bool,
-    /// Requests and answers: response times of endpoints and queries.
-    pub l7: bool,
-    /// Processes: forks, exits, what they use.
-    pub process: bool,
-    /// The machine: CPU, memory, disks, network, load.
-    pub host: bool,
-}
-
-impl Default for Signals {
-    fn default() -> Self {
-        Self { syscalls: true, tcp: true, l7: false, block_io: true, process: true, host: true }
-    }
-}
-
-/// `[syscalls]`: how system calls are observed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Syscalls {
-    /// How many of them are timed.
-    pub timing: Timing,
-}
-
-/// `[activity]`: what processes ask of the kernel that security rules look at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Activity {
-    /// Names of kinds that are observed beside those that rules need.
-    pub kinds: Vec<String>,
-    /// Absolute paths that are watched beside those that rules need; one of a directory ends with a slash.
-    pub watch: Vec<String>,
-    /// Records of bulk kinds that one control group may send in a second; 0: no limit.
-    pub bulk_rate: u32,
-}
-
-impl Default for Activity {
-    fn default() -> Self {
-        Self { kinds: Vec::new(), watch: Vec::new(), bulk_rate: limits::BULK_RATE }
     }
 }
 

@@ -38,7 +38,16 @@ pub const fn blinds(loss: Loss) -> bool {
         | Loss::BlockErrors
         | Loss::SocketsLocked
         | Loss::BlockRequestsLocked
-        | Loss::L7Ring => false,
+        | Loss::L7Ring
+        | Loss::L7Rate
+        | Loss::L7Uring
+        | Loss::L7File
+        | Loss::L7Compat
+        | Loss::L7Memory
+        | Loss::TlsCalls
+        | Loss::TlsConversations
+        | Loss::TlsScratches
+        | Loss::TlsLocked => false,
     }
 }
 

@@ -77,7 +77,7 @@ pub fn metrics() -> Vec<(&'static str, Vec<&'static Metric>)> {
     vec![
         ("System calls", syscalls::METRICS.to_vec()),
         ("TCP", tcp::METRICS.to_vec()),
-        ("Requests", l7::METRICS.to_vec()),
+        ("Requests", [l7::METRICS, l7::tls::METRICS].concat()),
         ("Block I/O", block_io::METRICS.to_vec()),
         ("Processes", processes::METRICS.to_vec()),
         (
@@ -112,7 +112,8 @@ impl Observer {
                 block_io.collect(groups, &mut families);
             }
             if let Some(l7) = &kernel.l7 {
-                l7.collect(groups, &mut families);
+                let tcp_bytes = kernel.tcp.iter().flat_map(|tcp| tcp.bytes_by_group());
+                l7.collect(groups, tcp_bytes, &mut families);
             }
             if let Some(activity) = &kernel.activity {
                 activity.collect(&mut families);

@@ -123,7 +123,15 @@ impl KernelSide {
         let mut kernel = Kernel::look(btf, &config.kernel.disable_hooks)?;
         let mut kernel_side = Self::open(loader::load(&mut kernel, &settings(config))?)?;
         kernel_side.select(Selection::of_config(&config.activity), config.activity.bulk_rate);
+        kernel_side.set_routes(&config.l7.routes);
         Ok(kernel_side)
+    }
+
+    /// Counts HTTP requests under these routes from now on.
+    pub fn set_routes(&mut self, routes: &[String]) {
+        if let Some(l7) = &mut self.l7 {
+            l7.set_routes(routes);
+        }
     }
 
     fn open(mut loaded: Loaded) -> Result<Self, BpfError> {
@@ -227,6 +235,9 @@ impl KernelSide {
             self.ended += usize::from(matches!(record, Happened::Exit(_)));
             if let (Happened::Activity(activity), Some(activities)) = (record, &mut self.activity) {
                 activities.note(activity);
+            }
+            if let (Happened::Exec(exec), Some(l7)) = (record, &self.l7) {
+                l7.executed(exec.process.tgid);
             }
         }
         batch
@@ -350,12 +361,14 @@ fn settings(config: &Config) -> Settings {
     Settings {
         signals: SIGNALS.iter().map(|signal| signal.name).filter(|name| wanted(name)).collect(),
         timing: config.syscalls.timing,
+        tls: config.signals.l7_tls,
         may_shed: config.budget.measured().is_some(),
         slots: config.processes.slots,
         security_ring: u32::try_from(config.kernel.security_ring).unwrap_or(u32::MAX),
         telemetry_ring: u32::try_from(config.kernel.telemetry_ring).unwrap_or(u32::MAX),
         bulk_ring: u32::try_from(config.kernel.bulk_ring).unwrap_or(u32::MAX),
         requests_ring: u32::try_from(config.kernel.requests_ring).unwrap_or(u32::MAX),
+        l7_rate: config.l7.rate,
         log_level: log_level(config.log.kernel),
     }
 }

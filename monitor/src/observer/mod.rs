@@ -385,6 +385,7 @@ impl Observer {
                 self.set_budget(&config);
                 if let Some(kernel) = &mut self.kernel {
                     kernel.select(selection(&config, &self.judge.engine), config.activity.bulk_rate);
+                    kernel.set_routes(&config.l7.routes);
                 }
                 self.config = config;
                 self.set_at_exec();

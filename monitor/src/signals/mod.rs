@@ -41,6 +41,8 @@ pub enum Need {
     OnDemand(&'static str, &'static str),
     /// Less: this is lost. The program is not attached: the one on its hook goes on in it for calls of the class.
     TailCall(Class, &'static str),
+    /// Less: this is lost. The program is loaded, and attached to functions of libraries as these are found.
+    InLibraries(&'static str),
 }
 
 /// How much of the system calls is timed. All of them are counted, with their errors.
@@ -103,6 +105,10 @@ const fn optional(program: Program, lost: &'static str) -> Hook {
 
 const fn behind(program: Program, class: Class, lost: &'static str) -> Hook {
     Hook { program, need: Need::TailCall(class, lost) }
+}
+
+const fn in_libraries(program: Program) -> Hook {
+    Hook { program, need: Need::InLibraries("what is said inside TLS") }
 }
 
 /// What is lost without either hook of io_uring.
@@ -226,7 +232,13 @@ pub static SIGNALS: &[Signal] = &[
     Signal {
         name: "l7",
         summary: "Requests and answers over TCP: response times of endpoints and queries.",
-        hooks: &[required(programs::TCP_STATE), required(programs::TCP_SEND), required(programs::TCP_RECEIVE)],
+        hooks: &[
+            required(programs::TCP_STATE),
+            required(programs::TCP_SEND),
+            required(programs::TCP_RECEIVE),
+            in_libraries(programs::TLS_ENTER),
+            in_libraries(programs::TLS_RETURN),
+        ],
         fields: &["regs_orig_ax", "sock_dport"],
         needs: &["process", "tcp"],
     },

@@ -190,6 +190,11 @@ impl Tcp {
         self.by_process.get(&process).map_or([0; 2], |totals| totals.stats.bytes)
     }
 
+    /// Bytes that the processes of groups sent and received together.
+    pub fn bytes_by_group(&self) -> impl Iterator<Item = (GroupId, u64)> {
+        self.by_group.iter().map(|(group, totals)| (*group, totals.stats.bytes.iter().sum()))
+    }
+
     /// What one process did, for `/api/v1/processes`.
     pub fn describe(&self, process: ProcessId) -> Option<Value> {
         let totals = self.by_process.get(&process)?;

@@ -3,17 +3,19 @@
 //! What is here and why: reading the kernel's mapped counter arrays. A system call for each entry costs about a
 //! microsecond, a read of mapped memory about a nanosecond, and thousands of entries are read every few seconds. For the
 //! same reason hashes, which cannot be mapped, are read many entries a call. A system call that does nothing, by which the daemon
-//! makes itself heard. And giving memory back to the kernel, which the allocator does by itself only at the end of its heap.
+//! makes itself heard. Programs on functions of libraries, which aya does not know. And giving memory back to the kernel, which the allocator does by itself only at the end of its heap.
 
 mod batch;
 mod beat;
 mod mapped;
 mod priority;
+mod uprobe;
 
 pub use batch::HashReader;
 pub use beat::beat;
 pub use mapped::MappedArray;
 pub use priority::prefer_this_thread;
+pub use uprobe::{attach_to_functions, load_for_functions};
 
 use std::{io, os::fd::OwnedFd};
 

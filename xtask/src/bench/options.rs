@@ -29,6 +29,7 @@ and instead of comparing:
   --rest            CPU, memory and wake-ups of the daemon at rest, two minutes
   --load            the same and scrapes with 10000 series on a saturated machine, two minutes
   --alerts          time from an act to its alert, at rest and while programs are built, two minutes
+  --servers         what real servers still do under their own tools' load, observed and not, --rounds times
   --ring            records a second through the telemetry ring, two minutes";
 
 /// What is done.
@@ -39,6 +40,7 @@ pub(super) enum Mode {
     Rest,
     Load,
     Alerts,
+    Servers,
     Ring,
 }
 
@@ -91,6 +93,7 @@ impl Options {
                 "--rest" => modes.push(Mode::Rest),
                 "--load" => modes.push(Mode::Load),
                 "--alerts" => modes.push(Mode::Alerts),
+                "--servers" => modes.push(Mode::Servers),
                 "--ring" => modes.push(Mode::Ring),
                 _ => bail!("bench does not take {argument:?}\n{HELP}"),
             }
@@ -131,6 +134,7 @@ mod tests {
         assert!(parse("--processes").unwrap().workloads.iter().all(|workload| workload.set == Set::Crowd));
         assert_eq!(parse("--alerts").unwrap().mode, Mode::Alerts);
         assert_eq!(parse("--ring").unwrap().mode, Mode::Ring);
+        assert_eq!(parse("--servers --rounds 2").unwrap().mode, Mode::Servers);
         for (text, complaint) in [
             ("--rounds", "--rounds needs a value"),
             ("--rounds many", "\"many\" is no number"),

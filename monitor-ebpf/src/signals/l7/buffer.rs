@@ -11,6 +11,7 @@ use aya_ebpf::{
     maps::PerCpuArray,
 };
 use monitor_common::{
+    loss::Loss,
     offsets::MISSING,
     signals::{
         l7::{CAPTURE, Shape},
@@ -19,6 +20,7 @@ use monitor_common::{
 };
 
 use crate::{
+    emit::lost,
     kernel::read::direct,
     settings::{call_shape, knob, offset},
 };
@@ -75,11 +77,15 @@ fn call() -> (u32, u64, u64) {
 pub(super) unsafe fn copy(to: *mut u8, length: u32) -> u32 {
     let (index, argument, count) = call();
     let shape = call_shape(index);
+    if shape == Shape::Unseen as u8 || shape >= Shape::File as u8 {
+        lost(unseen(shape));
+        return 0;
+    }
     let mut vector = argument;
     // SAFETY: the caller vouches for the room; the helper checks the source.
-    unsafe {
+    let copied = unsafe {
         if shape == Shape::Buffer as u8 {
-            return part(to, 0, argument, length);
+            return whole(part(to, 0, argument, length));
         }
         let mut parts = count;
         if shape == Shape::Message as u8 || shape == Shape::Messages as u8 {
@@ -87,8 +93,6 @@ pub(super) unsafe fn copy(to: *mut u8, length: u32) -> u32 {
                 if shape == Shape::Messages as u8 { argument + MMSGHDR * message(argument, count) } else { argument };
             let [iov, number] = words(at + MSG_IOV);
             (vector, parts) = (iov, number);
-        } else if shape != Shape::Vector as u8 {
-            return 0;
         }
         let mut copied = 0;
         for index in 0..PARTS {
@@ -105,7 +109,31 @@ pub(super) unsafe fn copy(to: *mut u8, length: u32) -> u32 {
             }
         }
         copied
+    };
+    whole(copied)
+}
+
+/// Why nothing is seen of what a call of this shape moves.
+#[inline(always)]
+fn unseen(shape: u8) -> Loss {
+    if shape == Shape::Uring as u8 {
+        Loss::L7Uring
+    } else if shape == Shape::File as u8 {
+        Loss::L7File
+    } else if shape == Shape::Compat as u8 {
+        Loss::L7Compat
+    } else {
+        Loss::L7Memory
     }
+}
+
+/// Counts where nothing could be copied.
+#[inline(always)]
+fn whole(copied: u32) -> u32 {
+    if copied == 0 {
+        lost(Loss::L7Memory);
+    }
+    copied
 }
 
 /// Copies one part to `at`.

@@ -9,17 +9,22 @@
 
 mod buffer;
 mod class;
+pub(super) mod tls;
 
 use core::{ptr, slice};
 
-use aya_ebpf::{helpers::bpf_ktime_get_boot_ns, macros::map, maps::PerCpuArray};
+use aya_ebpf::{
+    helpers::{bpf_ktime_get_boot_ns, generated::bpf_jiffies64},
+    macros::map,
+    maps::PerCpuArray,
+};
 use monitor_common::{
     loss::Loss,
     process_slot::SlotRef,
     record::{Kind, Ring},
     signals::{
         l7::{
-            CAPTURE, Class, Ends, LAST_RECEIVED, LAST_SENT, SEGMENT_DATAGRAM, SEGMENT_FIRST, SEGMENT_SENT,
+            CAPTURE, Class, Ends, LAST_RECEIVED, LAST_SENT, SEGMENT_DATAGRAM, SEGMENT_FIRST, SEGMENT_SENT, SEGMENT_TLS,
             SEGMENT_TURN, SEGMENT_UNSEEN, SegmentHead, SegmentsEnd, TRIES, Turn,
         },
         tcp::{Role, SENT, Socket},
@@ -27,12 +32,12 @@ use monitor_common::{
 };
 
 use crate::{
-    emit,
+    emit::{self, lost},
     kernel::{
         read::{self, Object},
         socket,
     },
-    settings::offset,
+    settings::{knob, offset},
     slots,
 };
 
@@ -44,7 +49,7 @@ const TAIL: usize = size_of::<Ends>() + 4 * CAPTURE;
 const DNS: u16 = 53;
 
 #[repr(C)]
-struct Scratch {
+pub(super) struct Scratch {
     head: SegmentHead,
     tail: [u8; TAIL],
 }
@@ -78,6 +83,7 @@ pub(super) unsafe fn moved(
     sock: Object,
     length: u32,
     direction: usize,
+    scratch: impl FnOnce() -> Option<*mut Scratch>,
     copy: impl FnOnce(*mut u8) -> u32,
 ) {
     // SAFETY: the caller vouches for the entry. Its turn is written by whoever uses the socket: where two threads do that at
@@ -85,18 +91,70 @@ pub(super) unsafe fn moved(
     unsafe {
         let turn = speaker.turn;
         let class = (*turn).class;
+        // Encrypted, or given up: nothing was told of it, and nothing will be.
+        if class >= Class::Tls as u8 {
+            return;
+        }
+        let way = if direction == SENT { LAST_SENT } else { LAST_RECEIVED };
+        let turned = (*turn).last != way;
+        (*turn).last = way;
+        // Where it is not known who asks, any turn may be an answer.
+        if knob!(l7_quota) != 0 && turned && (speaker.role & 1 != 0) != (direction == SENT) {
+            (*turn).skipped = u8::from(!may_tell());
+        }
+        // Its bytes do not count: to the daemon the streams go on where they were.
+        if (*turn).skipped != 0 {
+            return;
+        }
         let now = bpf_ktime_get_boot_ns();
-        if class != Class::Ignored as u8 {
-            let way = if direction == SENT { LAST_SENT } else { LAST_RECEIVED };
-            let turned = (*turn).last != way;
-            (*turn).last = way;
-            if turned || class >= Class::Http2 as u8 {
-                spoken(speaker, sock, length, direction, turned, copy);
-            }
+        if turned || class >= Class::Http2 as u8 {
+            spoken(speaker, sock, length, direction, turned, scratch, copy);
         }
         let at = direction & 1;
         *(&raw mut (*turn).positions).cast::<u64>().add(at) += u64::from(length);
-        *(&raw mut (*turn).ended_ns).cast::<u64>().add(at) = now;
+        if (*turn).class != Class::Tls as u8 {
+            *(&raw mut (*turn).ended_ns).cast::<u64>().add(at) = now;
+        }
+    }
+}
+
+/// Pieces that this CPU has told of in a window of time, which is counted from the machine's start.
+#[repr(C)]
+struct Quota {
+    window: u64,
+    told: u64,
+}
+
+#[map]
+static L7_QUOTA: PerCpuArray<Quota> = PerCpuArray::with_max_entries(1, 0);
+
+/// Whether one more request may be told of.
+#[inline(always)]
+fn may_tell() -> bool {
+    let Some(quota) = L7_QUOTA.get_ptr_mut(0) else { return false };
+    // SAFETY: a helper without arguments, which costs next to nothing; and a map value.
+    unsafe {
+        let window = bpf_jiffies64() >> knob!(l7_window_shift);
+        if (*quota).window != window {
+            (*quota).window = window;
+            (*quota).told = 0;
+        }
+        if (*quota).told >= knob!(l7_quota) {
+            lost(Loss::L7Rate);
+            return false;
+        }
+    }
+    true
+}
+
+/// One more segment is told of. Where several messages are in one, its length tells what it costs to read them.
+#[inline(always)]
+fn told(class: u8, copied: u32) {
+    if knob!(l7_quota) != 0
+        && let Some(quota) = L7_QUOTA.get_ptr_mut(0)
+    {
+        // SAFETY: a map value.
+        unsafe { (*quota).told += if class == Class::Http1 as u8 { 1 } else { 1 + (u64::from(copied) >> 6) } };
     }
 }
 
@@ -110,6 +168,12 @@ pub(super) fn by_call(length: u32) -> impl FnOnce(*mut u8) -> u32 {
     move |to| unsafe { buffer::copy(to, length) }
 }
 
+/// Where the programs on sockets put records together.
+#[inline(always)]
+pub(super) fn scratch(direction: usize) -> impl FnOnce() -> Option<*mut Scratch> {
+    move || L7_SCRATCH.get_ptr_mut(direction as u32 & 1)
+}
+
 #[inline(always)]
 unsafe fn spoken(
     speaker: Speaker,
@@ -117,9 +181,10 @@ unsafe fn spoken(
     length: u32,
     direction: usize,
     turned: bool,
+    scratch: impl FnOnce() -> Option<*mut Scratch>,
     copy: impl FnOnce(*mut u8) -> u32,
 ) {
-    let Some(scratch) = L7_SCRATCH.get_ptr_mut(direction as u32 & 1) else { return };
+    let Some(scratch) = scratch() else { return };
     // SAFETY: map values; the masks show the verifier that what is copied fits.
     unsafe {
         let turn = speaker.turn;
@@ -138,9 +203,12 @@ unsafe fn spoken(
                 }
                 return;
             }
-            (*turn).class = if class == Class::Tls as u8 { Class::Ignored as u8 } else { class };
+            (*turn).class = class;
+            if class == Class::Tls as u8 {
+                (*turn).ended_ns = [0; 2];
+            }
         }
-        let mut flags = 0;
+        let mut flags = if speaker.key == sock.0 { 0 } else { SEGMENT_TLS };
         if turned {
             flags |= SEGMENT_TURN;
         }
@@ -196,6 +264,7 @@ unsafe fn tell(scratch: *mut Scratch, sock: u64, process: SlotRef, sizes: [u32; 
     unsafe {
         let head = &raw mut (*scratch).head;
         let flags = if direction == SENT { flags | SEGMENT_SENT } else { flags };
+        told((*head).class, copied);
         emit::number(Ring::Requests);
         (*head).header = emit::header(Ring::Requests, Kind::Segment);
         (*head).sock = sock;
@@ -238,14 +307,26 @@ pub(super) unsafe fn closed(sock: u64, socket: *const Socket) {
     // SAFETY: the caller vouches for it.
     let turn = unsafe { &raw const (*socket).turn };
     // SAFETY: as above.
+    unsafe { tls::carrier_closed(turn) };
+    // SAFETY: as above.
     if unsafe { (*turn).told } == 0 {
         return;
     }
+    // SAFETY: as above.
+    unsafe { tell_end(sock, turn) };
+}
+
+/// Tells that a conversation is over.
+///
+/// # Safety
+/// `turn` is a map value.
+#[inline(always)]
+unsafe fn tell_end(key: u64, turn: *const Turn) {
     let Some(mut entry) = emit::reserve::<SegmentsEnd>(Ring::Requests, Loss::L7Ring) else { return };
     entry.write(SegmentsEnd {
         header: emit::header(Ring::Requests, Kind::SegmentsEnd),
-        sock,
-        // SAFETY: as above.
+        sock: key,
+        // SAFETY: the caller vouches for it.
         positions: unsafe { (*turn).positions },
         // SAFETY: as above.
         ended_ns: unsafe { (*turn).ended_ns },

@@ -1,6 +1,6 @@
 //! Attaching one program after the other, and what it means for a signal that one cannot be.
 
-use std::{collections::HashMap, time::Instant};
+use std::{collections::HashMap, os::fd::OwnedFd, time::Instant};
 
 use aya::{
     Ebpf,
@@ -10,7 +10,10 @@ use aya::{
 use monitor_common::signals::activity::Class;
 use tracing::debug;
 
-use super::{HookReport, HookState, PROTECT, Settings, SignalReport, SignalState, chain, demand::on_demand, switch};
+use super::{
+    HookReport, HookState, PROTECT, Settings, SignalReport, SignalState, chain, demand::on_demand,
+    libraries::in_libraries, switch,
+};
 use crate::{
     bpf::{Attach, Program, kernel::Kernel, maps},
     signals::{Need, SIGNALS, Signal},
@@ -28,6 +31,8 @@ pub(super) enum Place {
     TailCall,
     /// Where the kernel asks its security modules.
     Lsm,
+    /// On functions of libraries, as they are found: the program.
+    Libraries(OwnedFd),
 }
 
 pub(super) fn attach_signal(
@@ -46,9 +51,9 @@ pub(super) fn attach_signal(
     }
     let mut lost: Vec<&'static str> = Vec::new();
     for hook in signal.hooks {
-        // Several tail calls are behind one hook.
+        // Several tail calls are behind one hook, and functions of libraries are none of the kernel's.
         let name = match hook.need {
-            Need::TailCall(..) => hook.program.name,
+            Need::TailCall(..) | Need::InLibraries(_) => hook.program.name,
             _ => hook.program.attach.hook(),
         };
         let state = match hook.need {
@@ -59,6 +64,7 @@ pub(super) fn attach_signal(
                 continue;
             }
             Need::InPlaceOf(better, _) if kernel.has_hook(better) => HookState::Unused(format!("{better} is better")),
+            Need::InLibraries(_) => in_libraries(hook.program, settings, kernel, ebpf, attached),
             Need::OnDemand(when, _) => on_demand(hook.program, when, kernel, ebpf),
             Need::TailCall(class, _) => {
                 try_hook(hook.program, name, kernel, attached, || put(hook.program, class, kernel, ebpf))
@@ -67,9 +73,11 @@ pub(super) fn attach_signal(
         };
         let failed = matches!(state, HookState::Failed(_));
         let missed = match hook.need {
-            Need::Optional(what) | Need::TailCall(_, what) | Need::InPlaceOf(_, what) | Need::OnDemand(_, what) => {
-                Some(what).filter(|_| failed)
-            }
+            Need::Optional(what)
+            | Need::TailCall(_, what)
+            | Need::InPlaceOf(_, what)
+            | Need::OnDemand(_, what)
+            | Need::InLibraries(what) => Some(what).filter(|_| failed),
             _ => None,
         };
         if let (Need::Required | Need::For(_) | Need::OnDemand(..), HookState::Failed(reason)) = (hook.need, &state) {
@@ -179,9 +187,13 @@ pub(super) fn tracepoint(ebpf: &mut Ebpf, program: Program) -> Result<&mut BtfTr
 /// The lines of a verifier's log that tell why, instead of all of its thousands; the log of level trace has the rest.
 pub(super) fn short(error: &ProgramError) -> String {
     let ProgramError::LoadError { io_error, verifier_log } = error else { return chain(error) };
-    let log = verifier_log.to_string();
+    last_lines(io_error, &verifier_log.to_string())
+}
+
+/// The same of a log.
+pub(super) fn last_lines(error: &std::io::Error, log: &str) -> String {
     let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
     let end = lines.iter().rposition(|line| !line.starts_with("processed ")).map_or(0, |last| last + 1);
     let tail = lines[end.saturating_sub(3)..end].join(" | ");
-    if tail.is_empty() { io_error.to_string() } else { format!("{io_error}: {tail}") }
+    if tail.is_empty() { error.to_string() } else { format!("{error}: {tail}") }
 }

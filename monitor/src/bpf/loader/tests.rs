@@ -65,12 +65,14 @@ fn knobs_of(tracepoints: &[(&str, &[&str])], functions: &[&str], disabled: &[&st
     let settings = Settings {
         signals: vec![],
         timing: Timing::Full,
+        tls: false,
         may_shed: false,
         slots: 64,
         security_ring: 4096,
         telemetry_ring: 4096,
         bulk_ring: 4096,
         requests_ring: 1 << 16,
+        l7_rate: 0,
         log_level: 0,
     };
     knobs(&kernel, &settings, 2)

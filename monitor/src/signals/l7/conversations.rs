@@ -8,8 +8,8 @@ use monitor_common::{
     record::{Header, Kind},
     signals::{
         l7::{
-            Class, Ends, LAST_RECEIVED, LAST_SENT, SEGMENT_DATAGRAM, SEGMENT_FIRST, SEGMENT_SENT, SegmentHead,
-            SegmentsEnd, Turn,
+            Class, Ends, LAST_RECEIVED, LAST_SENT, SEGMENT_DATAGRAM, SEGMENT_FIRST, SEGMENT_SENT, SEGMENT_TLS,
+            SegmentHead, SegmentsEnd, Turn,
         },
         tcp::{RECEIVED, Role, SENT},
     },
@@ -63,6 +63,8 @@ pub(super) struct Conversations {
     pub(super) refused: u64,
     /// Connections of which nothing can be told because they are encrypted.
     pub(super) encrypted: u64,
+    /// Conversations heard inside TLS: with known peers, and with unknown ones.
+    pub(super) inside_tls: [u64; 2],
     /// Records that could not be decoded.
     pub(super) undecodable: u64,
 }
@@ -120,12 +122,16 @@ impl Conversations {
                 self.refused += 1;
                 return Some(());
             }
+            let peer = ends.as_ref().and_then(peer);
+            if head.flags & SEGMENT_TLS != 0 {
+                self.inside_tls[usize::from(peer.is_none())] += 1;
+            }
             let heard = Heard {
                 connection: if datagram { Connection::of(&dns::UDP) } else { Connection::new() },
                 datagram,
                 side,
                 process: head.process,
-                peer: ends.as_ref().map(peer),
+                peer,
                 told: head.positions,
                 last: way,
                 heard_ns: 0,
@@ -137,7 +143,7 @@ impl Conversations {
         let mut position = head.positions[way];
         if datagram {
             position = heard.told[way];
-            heard.peer = ends.as_ref().map(peer);
+            heard.peer = ends.as_ref().and_then(peer);
         } else {
             heard.catch_up(head.positions, head.ended_ns, tallies);
         }
@@ -175,6 +181,7 @@ impl Conversations {
     /// Time passes: to be called about once a second. `look` tells where a socket's conversation is in the kernel.
     pub(super) fn tick(&mut self, now_ns: u64, tallies: &mut Tallies, look: impl Fn(u64) -> Option<Turn>) {
         let (mut held, mut looks) = (0, 0);
+        tallies.expire(now_ns);
         self.heard.retain(|sock, heard| {
             // A long answer goes by without records of its own.
             if !heard.datagram && now_ns.saturating_sub(heard.heard_ns) < LOOKED_NS && looks < LOOKS {
@@ -223,6 +230,11 @@ impl Heard {
 
     /// What went by without a record of its own: the rest of a turn.
     fn catch_up(&mut self, positions: [u64; 2], ended_ns: [u64; 2], tallies: &mut Tallies) {
+        if [SENT, RECEIVED].into_iter().all(|way| positions[way] > self.told[way]) {
+            // More than a turn: records were lost. Where the next ones begin, the conversation finds the gaps itself.
+            self.told = positions;
+            return;
+        }
         for way in [SENT, RECEIVED] {
             let length = positions[way].saturating_sub(self.told[way]);
             if length > 0 {
@@ -288,12 +300,16 @@ impl Sink for To<'_> {
     }
 }
 
-fn peer(ends: &Ends) -> SocketAddr {
+/// `None`: what is below TLS is not known.
+fn peer(ends: &Ends) -> Option<SocketAddr> {
+    if ends.family == 0 {
+        return None;
+    }
     let ip = if ends.family == AF_INET6 {
         IpAddr::V6(Ipv6Addr::from(ends.peer)).to_canonical()
     } else {
         let [a, b, c, d, ..] = ends.peer;
         IpAddr::V4(Ipv4Addr::new(a, b, c, d))
     };
-    SocketAddr::new(ip, ends.peer_port)
+    Some(SocketAddr::new(ip, ends.peer_port))
 }

@@ -12,6 +12,7 @@ use zerocopy::FromBytes as _;
 
 use super::conversations::Conversations;
 use super::tally::Tallies;
+use super::tls;
 use crate::bpf::{
     BpfError,
     drain::{self, Account, Drain, Pace},
@@ -36,6 +37,8 @@ pub(super) struct Heard {
     pub(super) refused: u64,
     /// Connections that are encrypted.
     pub(super) encrypted: u64,
+    /// Connections heard inside TLS: of known peers, and of unknown ones.
+    pub(super) inside_tls: [u64; 2],
     /// Records that could not be decoded.
     pub(super) undecodable: u64,
 }
@@ -60,9 +63,10 @@ impl Listener {
     pub(super) fn start(loaded: &mut Loaded) -> Result<Self, BpfError> {
         let ring: RingBuf<_> = loaded.take(drain::map(Ring::Requests))?;
         let sockets: Sockets = loaded.take(maps::TCP_SOCKETS)?;
+        let inside_tls: tls::Kept = loaded.share(maps::TLS_CONVERSATIONS)?;
         let (heard, stop) = (Arc::<Mutex<Heard>>::default(), Arc::<AtomicBool>::default());
         let (of_thread, stopped) = (Arc::clone(&heard), Arc::clone(&stop));
-        let run = move || listen(Drain::new(ring), &sockets, &of_thread, &stopped);
+        let run = move || listen(Drain::new(ring), &(sockets, inside_tls), &of_thread, &stopped);
         let thread = std::thread::Builder::new().name("monitor-l7".to_owned()).spawn(run).map_err(BpfError::Thread)?;
         Ok(Self { heard, stop, thread: Some(thread) })
     }
@@ -87,7 +91,7 @@ impl Drop for Listener {
     }
 }
 
-fn listen(mut ring: Drain, sockets: &Sockets, heard: &Mutex<Heard>, stop: &AtomicBool) {
+fn listen(mut ring: Drain, kernel: &(Sockets, tls::Kept), heard: &Mutex<Heard>, stop: &AtomicBool) {
     let mut conversations = Conversations::default();
     let (mut pace, mut ticked) = (Pace::new(), since_boot());
     while !stop.load(Ordering::Relaxed) {
@@ -98,12 +102,13 @@ fn listen(mut ring: Drain, sockets: &Sockets, heard: &Mutex<Heard>, stop: &Atomi
             let now = since_boot();
             if now - ticked >= TICK_NS {
                 ticked = now;
-                conversations.tick(now, tallies, |sock| turn(sockets, sock));
+                conversations.tick(now, tallies, |key| turn(&kernel.0, key).or_else(|| tls::turn(&kernel.1, key)));
             }
             heard.account = ring.account();
             heard.connections = conversations.len();
             (heard.refused, heard.encrypted) = (conversations.refused, conversations.encrypted);
             heard.undecodable = conversations.undecodable;
+            heard.inside_tls = conversations.inside_tls;
             taken
         };
         let rest = pace.next(taken);

@@ -43,6 +43,12 @@ static BYTES: Metric = Metric {
     kind: Kind::Counter,
     labels: &["group", "role", "protocol", "direction"],
 };
+static COVERAGE: Metric = Metric {
+    name: "monitor_l7_coverage_ratio",
+    help: "Share of the bytes that a group sent and received over TCP that is of requests and answers that were understood. The rest is encrypted, of other protocols, unseen or lost.",
+    kind: Kind::Gauge,
+    labels: &["group"],
+};
 static DOUBTS: Metric = Metric {
     name: "monitor_l7_doubts_total",
     help: "What was said and not understood, or is uncertain, by reason.",
@@ -61,6 +67,12 @@ static UNHEARD: Metric = Metric {
     kind: Kind::Counter,
     labels: &["reason"],
 };
+static INSIDE: Metric = Metric {
+    name: "monitor_l7_tls_connections_total",
+    help: "Connections that are heard inside TLS, by whether their peer is known: not where the library has no socket.",
+    kind: Kind::Counter,
+    labels: &["peer"],
+};
 static BEYOND: Metric = Metric {
     name: "monitor_l7_beyond_limit_total",
     help: "Requests that are in no histogram because there were too many combinations at once.",
@@ -69,8 +81,20 @@ static BEYOND: Metric = Metric {
 };
 
 /// What this signal publishes.
-pub const METRICS: &[&Metric] =
-    &[&HTTP_SERVER, &HTTP_CLIENT, &QUERY, &ERRORS, &DNS, &BYTES, &DOUBTS, &CONNECTIONS, &UNHEARD, &BEYOND];
+pub const METRICS: &[&Metric] = &[
+    &HTTP_SERVER,
+    &HTTP_CLIENT,
+    &QUERY,
+    &ERRORS,
+    &DNS,
+    &BYTES,
+    &COVERAGE,
+    &DOUBTS,
+    &CONNECTIONS,
+    &UNHEARD,
+    &INSIDE,
+    &BEYOND,
+];
 
 /// The bounds of [`super::tally::BOUNDS_NS`], in seconds.
 const BOUNDS: [f64; 16] =
@@ -78,6 +102,11 @@ const BOUNDS: [f64; 16] =
 
 const fn role(serves: bool) -> &'static str {
     if serves { "server" } else { "client" }
+}
+
+/// How much of what a group said was understood.
+pub(super) fn coverage(group: &str, understood: u64, moved: u64, families: &mut Families) {
+    families.gauge(&COVERAGE, &[group], (understood as f64 / moved as f64).min(1.0));
 }
 
 pub(super) fn collect(l7: &L7, groups: &Groups, families: &mut Families) {
@@ -115,5 +144,7 @@ pub(super) fn collect(l7: &L7, groups: &Groups, families: &mut Families) {
     families.gauge(&CONNECTIONS, &[], heard.connections as f64);
     families.counter(&UNHEARD, &["encrypted"], heard.encrypted as f64);
     families.counter(&UNHEARD, &["no_room"], heard.refused as f64);
+    families.counter(&INSIDE, &["known"], heard.inside_tls[0] as f64);
+    families.counter(&INSIDE, &["unknown"], heard.inside_tls[1] as f64);
     families.counter(&BEYOND, &[], l7.beyond as f64);
 }

@@ -7,6 +7,7 @@ mod metrics;
 mod slowest;
 pub mod table;
 mod tally;
+pub mod tls;
 
 use std::collections::HashMap;
 
@@ -16,7 +17,7 @@ use serde_json::Value;
 use crate::{
     bpf::{BpfError, drain::Account, loader::Loaded, wall::since_boot},
     events::BootClock,
-    l7::{Code, Doubt, Outcome},
+    l7::{Code, Doubt, Outcome, routes::Pattern},
     metrics::Families,
     processes::{GroupId, Groups},
     slots::{Owner, Slots},
@@ -26,9 +27,13 @@ use listener::Listener;
 pub use metrics::METRICS;
 use slowest::Slowest;
 use tally::{Key, OTHER, Tally};
+use tls::Tls;
 
 /// Routes, tables and peers of one group and protocol with series of their own.
 const TARGETS: usize = 100;
+/// Combinations of role, protocol, operation, target and status of one group with series of their own; beyond that the
+/// operation and the target are [`OTHER`].
+const SERIES: usize = 1_000;
 /// Kinds of errors of one group with series of their own.
 const CODES: usize = 50;
 
@@ -54,6 +59,7 @@ struct Totals {
 /// The signal.
 pub struct L7 {
     listener: Listener,
+    tls: Option<Tls>,
     by_group: HashMap<GroupId, Totals>,
     doubts: HashMap<(&'static str, Doubt), u64>,
     /// Requests whose process is not known yet: the next look may know it.
@@ -70,12 +76,27 @@ impl L7 {
     pub fn new(loaded: &mut Loaded) -> Result<Self, BpfError> {
         Ok(Self {
             listener: Listener::start(loaded)?,
+            tls: Tls::start(loaded)?,
             by_group: HashMap::new(),
             doubts: HashMap::new(),
             later: Vec::new(),
             slowest: Slowest::default(),
             beyond: 0,
         })
+    }
+
+    /// A process has executed a program: it may have TLS libraries.
+    pub fn executed(&self, pid: u32) {
+        if let Some(tls) = &self.tls {
+            tls.executed(pid);
+        }
+    }
+
+    /// Counts HTTP requests under these routes from now on, before those that are learnt.
+    pub fn set_routes(&mut self, routes: &[String]) {
+        // The configuration has checked them.
+        let patterns = routes.iter().filter_map(|route| Pattern::new(route).ok()).collect();
+        self.listener.heard().tallies.set_patterns(patterns);
     }
 
     /// What came out of the ring.
@@ -126,35 +147,52 @@ impl L7 {
         self.by_group.retain(|group, _| !groups.contains(group));
     }
 
-    /// Publishes.
-    pub fn collect(&self, groups: &Groups, families: &mut Families) {
+    /// Publishes. `tcp_bytes` are all bytes that groups sent and received over TCP.
+    pub fn collect(&self, groups: &Groups, tcp_bytes: impl Iterator<Item = (GroupId, u64)>, families: &mut Families) {
         metrics::collect(self, groups, families);
+        if let Some(tls) = &self.tls {
+            tls.collect(families);
+        }
+        for (group, moved) in tcp_bytes.filter(|(_, moved)| *moved > 0) {
+            let understood = self.by_group.get(&group).map_or(0, Totals::tcp_bytes);
+            if let Some(name) = groups.name_of(group) {
+                metrics::coverage(name, understood, moved, families);
+            }
+        }
     }
 }
 
 impl Totals {
+    /// Bytes of requests and answers that were understood. Names are asked for over UDP.
+    fn tcp_bytes(&self) -> u64 {
+        let over_tcp = self.requests.iter().filter(|(series, _)| series.protocol != "dns");
+        over_tcp.map(|(_, tally)| tally.request_bytes + tally.response_bytes).sum()
+    }
+
     fn add(&mut self, key: Key, tally: &Tally) {
-        if !matches!(key.outcome, Outcome::Ok | Outcome::Unseen) && key.protocol != "http" {
+        let (protocol, operation) = (key.protocol.0, key.operation.0);
+        if !matches!(key.outcome, Outcome::Ok | Outcome::Unseen) && protocol != "http" {
             let code: Box<str> = match key.code {
                 Code::None => "".into(),
                 Code::Number(code) => code.to_string().into(),
                 Code::Word(word) => word.as_str().into(),
             };
-            let full =
-                self.errors.len() >= CODES && !self.errors.contains_key(&(key.serves, key.protocol, code.clone()));
+            let full = self.errors.len() >= CODES && !self.errors.contains_key(&(key.serves, protocol, code.clone()));
             let code = if full { OTHER.into() } else { code };
-            *self.errors.entry((key.serves, key.protocol, code)).or_default() += tally.count();
+            *self.errors.entry((key.serves, protocol, code)).or_default() += tally.count();
         }
-        let known = self.targets.entry((key.serves, key.protocol)).or_default();
+        let known = self.targets.entry((key.serves, protocol)).or_default();
         let target = if known.contains_key(&*key.target) || known.len() < TARGETS { &*key.target } else { OTHER };
         known.insert(target.into(), ());
         let series = Series {
             serves: key.serves,
-            protocol: key.protocol,
-            operation: key.operation,
+            protocol,
+            operation,
             target: target.into(),
-            status: status(key.protocol, key.outcome, key.code),
+            status: status(protocol, key.outcome, key.code),
         };
+        let full = self.requests.len() >= SERIES && !self.requests.contains_key(&series);
+        let series = if full { Series { operation: OTHER, target: OTHER.into(), ..series } } else { series };
         self.requests.entry(series).or_default().merge(tally);
     }
 }

@@ -1,6 +1,7 @@
 //! Requests added up, by who served or asked, what, and how it ended; and the slowest of them.
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -36,6 +37,10 @@ const TARGETS: usize = 100;
 pub(super) const OTHER: &str = "_other";
 /// Combinations that wait to be taken; beyond that they are counted only.
 const KEYS: usize = 32_768;
+/// How long names of who asks and answers nothing are kept, nanoseconds: those of processes that have ended stay no longer.
+const NAMES_NS: u64 = 600_000_000_000;
+/// Processes, by protocol, whose names are kept at one time; all others share theirs.
+const NAMED: usize = 16_384;
 /// Slowest requests that are kept.
 const SLOWEST: usize = 100;
 
@@ -48,6 +53,25 @@ pub(super) struct Party {
     pub(super) role: Role,
 }
 
+/// A name out of the program's text, compared by where it stands: a request is looked up by several of them. The same name
+/// may stand twice; who adds the numbers up for metrics compares letters.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Literal(pub(super) &'static str);
+
+impl PartialEq for Literal {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self.0, other.0)
+    }
+}
+
+impl Eq for Literal {}
+
+impl Hash for Literal {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_usize(self.0.as_ptr().addr());
+    }
+}
+
 /// What is counted together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
@@ -56,9 +80,9 @@ pub(super) struct Key {
     /// It serves, else it asks.
     pub(super) serves: bool,
     /// The protocol.
-    pub(super) protocol: &'static str,
+    pub(super) protocol: Literal,
     /// Method, command, verb, type.
-    pub(super) operation: &'static str,
+    pub(super) operation: Literal,
     /// Route, table or name.
     pub(super) target: Arc<str>,
     /// How it ended.
@@ -140,17 +164,21 @@ pub(super) struct Tallies {
     pub(super) doubts: HashMap<(&'static str, Doubt), u64>,
     /// The slowest, in no order.
     pub(super) slowest: Vec<Slow>,
+    /// The shortest duration among the slowest, once they are as many as are kept; else 0.
+    least_ns: u64,
     /// Requests that are in no tally because there were too many combinations.
     pub(super) beyond: u64,
-    names: HashMap<(u32, u32, &'static str), Names>,
+    names: HashMap<(u32, u32, Literal), Names, foldhash::fast::FixedState>,
     patterns: Vec<Pattern>,
 }
 
 /// The names that one process has under one protocol.
 #[derive(Default)]
 struct Names {
+    /// When something was last counted under one, nanoseconds since boot.
+    used_ns: u64,
     routes: Routes,
-    targets: HashMap<Box<str>, Arc<str>>,
+    targets: HashMap<Box<str>, Arc<str>, foldhash::fast::RandomState>,
 }
 
 impl Names {
@@ -169,7 +197,11 @@ impl Tallies {
     /// One request and its answer.
     pub(super) fn exchange(&mut self, party: Party, peer: Option<SocketAddr>, exchange: &Exchange<'_>) {
         let process = (party.process.slot, party.process.generation);
-        let names = self.names.entry((process.0, process.1, exchange.protocol)).or_default();
+        let named = (process.0, process.1, Literal(exchange.protocol));
+        let room = self.names.len() < NAMED || self.names.contains_key(&named);
+        // Everybody beyond that shares what is known, and so the bounds of one.
+        let names = self.names.entry(if room { named } else { (u32::MAX, 0, named.2) }).or_default();
+        names.used_ns = exchange.ended_ns;
         let target = match exchange.protocol {
             _ if exchange.operation == UNSEEN => names.target(""),
             "http" if party.role == Role::Client => {
@@ -200,8 +232,8 @@ impl Tallies {
         let key = Key {
             process,
             serves: party.role == Role::Server,
-            protocol: exchange.protocol,
-            operation: exchange.operation,
+            protocol: Literal(exchange.protocol),
+            operation: Literal(exchange.operation),
             target,
             outcome: exchange.status.outcome,
             code: exchange.status.code,
@@ -221,14 +253,13 @@ impl Tallies {
         target: &Arc<str>,
         duration_ns: u64,
     ) {
+        // Nearly every request ends here.
+        if duration_ns <= self.least_ns {
+            return;
+        }
         let fastest = self.slowest.iter().enumerate().min_by_key(|(_, slow)| slow.duration_ns);
         let place = match fastest {
-            Some((at, fastest)) if self.slowest.len() >= SLOWEST => {
-                if fastest.duration_ns >= duration_ns {
-                    return;
-                }
-                at
-            }
+            Some((at, _)) if self.slowest.len() >= SLOWEST => at,
             _ => self.slowest.len(),
         };
         let slow = Slow {
@@ -248,6 +279,19 @@ impl Tallies {
             Some(entry) => *entry = slow,
             None => self.slowest.push(slow),
         }
+        if self.slowest.len() >= SLOWEST {
+            self.least_ns = self.slowest.iter().map(|slow| slow.duration_ns).min().unwrap_or(0);
+        }
+    }
+
+    /// Counts HTTP requests under these routes from now on.
+    pub(super) fn set_patterns(&mut self, patterns: Vec<Pattern>) {
+        self.patterns = patterns;
+    }
+
+    /// Forgets the names of who has asked and answered nothing for a while. To be called now and then.
+    pub(super) fn expire(&mut self, now_ns: u64) {
+        self.names.retain(|_, names| now_ns.saturating_sub(names.used_ns) < NAMES_NS);
     }
 
     /// What was heard since the last time; what names are known is kept.

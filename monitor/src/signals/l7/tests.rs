@@ -11,7 +11,7 @@ use monitor_common::{
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::conversations::{CONNECTIONS, Conversations};
-use super::tally::{BOUNDS_NS, Key, OTHER, Tallies, Tally};
+use super::tally::{BOUNDS_NS, Key, Literal, OTHER, Tallies, Tally};
 use super::*;
 use crate::l7::Word;
 
@@ -106,7 +106,7 @@ fn a_request_and_its_answer_are_one() {
         take(&mut conversations, &mut tallies, end.record(!serves, get, get.len()));
         take(&mut conversations, &mut tallies, end.record(serves, ANSWER, ANSWER.len()));
         let (key, tally) = only(&tallies);
-        assert_eq!((key.serves, key.operation, key.code), (serves, "GET", Code::Number(200)));
+        assert_eq!((key.serves, key.operation.0, key.code), (serves, "GET", Code::Number(200)));
         assert_eq!(&*key.target, if serves { "/orders/*" } else { "0.0.0.0:80" });
         assert_eq!((tally.count(), tally.sum_ns), (1, 1_000_000));
         assert_eq!((tally.request_bytes, tally.response_bytes), (get.len() as u64, ANSWER.len() as u64));
@@ -176,7 +176,7 @@ fn a_socket_of_datagrams_with_the_address_of_another_is_not_taken_for_it() {
         }
     }
     let count = |serves| {
-        let of = tallies.tallies.iter().filter(|(key, _)| key.serves == serves && key.protocol == "dns");
+        let of = tallies.tallies.iter().filter(|(key, _)| key.serves == serves && key.protocol.0 == "dns");
         of.map(|(_, tally)| tally.count()).sum::<u64>()
     };
     assert_eq!((count(true), count(false)), (2, 2), "{:?}", tallies.doubts);
@@ -221,8 +221,8 @@ fn names_beyond_the_limit_are_counted_together() {
         let key = Key {
             process: (1, 1),
             serves: true,
-            protocol: "postgresql",
-            operation: "SELECT",
+            protocol: Literal("postgresql"),
+            operation: Literal("SELECT"),
             target: format!("table{number}").into(),
             outcome: Outcome::ServerError,
             code: Word::new(format!("4{number:04}").as_bytes()).map_or(Code::None, Code::Word),
