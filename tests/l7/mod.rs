@@ -13,6 +13,7 @@
 
 mod crowd;
 mod dns;
+mod grpc;
 mod http2;
 mod mariadb;
 mod memcached;
