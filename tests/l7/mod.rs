@@ -11,7 +11,9 @@
     reason = "a test fails by a panic, in its helpers too"
 )]
 
+mod crowd;
 mod dns;
+mod grpc;
 mod http2;
 mod mariadb;
 mod memcached;
