@@ -102,6 +102,26 @@ fn questions_are_as_many_as_dig_asked_and_take_as_long() {
     assert!(!daemon.get("/metrics").text().contains("secret"));
 }
 
+#[test]
+fn questions_over_tcp_are_counted_too() {
+    let network = Network::new();
+    let server = start(&network);
+    let Some(daemon) = daemon() else { return };
+    let _turn = alone();
+    let asker = Installed::new("dig");
+    let times = dig(&network, &asker, &"secret.known.test A +tcp\nsecret.absent.test AAAA +tcp\n".repeat(50));
+    assert_eq!((times.len(), logged(&server, "A"), logged(&server, "AAAA")), (100, 50.0, 50.0));
+    for (group, role) in [(asker.name.as_str(), "client"), (server.name(), "server")] {
+        counted(&daemon, &[("A", 50.0), ("AAAA", 50.0)], |metrics, kind| {
+            lookups(metrics, group, role, &[("type", kind)])
+        });
+        counted(&daemon, &[("ok", 50.0), ("client_error", 50.0)], |metrics, status| {
+            lookups(metrics, group, role, &[("status", status)])
+        });
+    }
+    assert!(!daemon.get("/metrics").text().contains("secret"));
+}
+
 /// Lets a command see these files as `/etc/resolv.conf` and `/etc/nsswitch.conf`.
 fn asks_here(program: &Installed, command: &mut Command) {
     let files = [("resolv.conf", "nameserver 127.0.0.1\n"), ("nsswitch.conf", "hosts: dns\n")];

@@ -146,7 +146,12 @@ impl Conversations {
                 self.inside_tls[usize::from(peer.is_none())] += 1;
             }
             let heard = Heard {
-                connection: if datagram { Connection::of(&dns::UDP) } else { Connection::new() },
+                connection: match (datagram, head.class == Class::Dns as u8) {
+                    (true, _) => Connection::of(&dns::UDP),
+                    // By its port: some read the length of a message by itself, which looks like nothing.
+                    (false, true) => Connection::of(&dns::TCP),
+                    (false, false) => Connection::new(),
+                },
                 datagram,
                 side,
                 process: head.process,
