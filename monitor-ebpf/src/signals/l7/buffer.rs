@@ -71,12 +71,12 @@ fn call() -> (u32, u64, u64) {
 
 /// Copies the beginning of what the running system call has moved, `length` bytes; how many were copied. They are counted
 /// in `copied`: what the verifier reads from there may be any number, so that it goes through the parts of a message once
-/// and not in every way that they can be long.
+/// and not in every way that they can be long. `fresh`: whatever moved bytes of this socket before was another call.
 ///
 /// # Safety
 /// There is room for [`CAPTURE`] bytes at `to`, in a map value; and `copied` is in one.
 #[inline(always)]
-pub(super) unsafe fn copy(to: *mut u8, copied: *mut u32, length: u32) -> u32 {
+pub(super) unsafe fn copy(to: *mut u8, copied: *mut u32, length: u32, fresh: bool) -> u32 {
     let (index, argument, count) = call();
     let shape = call_shape(index);
     if shape == Shape::Unseen as u8 || shape >= Shape::File as u8 {
@@ -91,8 +91,11 @@ pub(super) unsafe fn copy(to: *mut u8, copied: *mut u32, length: u32) -> u32 {
         }
         let mut parts = count;
         if shape == Shape::Message as u8 || shape == Shape::Messages as u8 {
-            let at =
-                if shape == Shape::Messages as u8 { argument + MMSGHDR * message(argument, count) } else { argument };
+            let at = if shape == Shape::Messages as u8 {
+                argument + MMSGHDR * message(argument, count, fresh)
+            } else {
+                argument
+            };
             let [iov, number] = words(at + MSG_IOV);
             (vector, parts) = (iov, number);
         }
@@ -164,9 +167,9 @@ fn words(at: u64) -> [u64; 2] {
 }
 
 /// Which of the `count` messages at `array` is moved now: the kernel does not say, so they are counted. A call that was
-/// not finished may put the next one wrong.
+/// not finished may put the next one wrong, unless that is the first one of a turn.
 #[inline(always)]
-fn message(array: u64, count: u64) -> u64 {
+fn message(array: u64, count: u64, fresh: bool) -> u64 {
     if count <= 1 {
         return 0;
     }
@@ -178,7 +181,7 @@ fn message(array: u64, count: u64) -> u64 {
     };
     // SAFETY: a map value; no other thread uses it.
     unsafe {
-        let same = (*messages).array == array && (*messages).index + 1 < count;
+        let same = !fresh && (*messages).array == array && (*messages).index + 1 < count;
         (*messages).index = if same { (*messages).index + 1 } else { 0 };
         (*messages).array = array;
         (*messages).index & 1023

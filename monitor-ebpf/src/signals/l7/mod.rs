@@ -84,7 +84,7 @@ pub(super) unsafe fn moved(
     length: u32,
     direction: usize,
     scratch: impl FnOnce() -> Option<*mut Scratch>,
-    copy: impl FnOnce(*mut u8, *mut u32) -> u32,
+    copy: impl FnOnce(*mut u8, *mut u32, bool) -> u32,
 ) {
     // SAFETY: the caller vouches for the entry. Its turn is written by whoever uses the socket: where two threads do that at
     // the same moment, a turn may be told once too often, or go on with the one before.
@@ -163,9 +163,9 @@ fn told(class: u8, copied: u32) {
 /// # Safety
 /// Of the function that is returned: there is room for [`CAPTURE`] bytes where it copies to.
 #[inline(always)]
-pub(super) fn by_call(length: u32) -> impl FnOnce(*mut u8, *mut u32) -> u32 {
+pub(super) fn by_call(length: u32) -> impl FnOnce(*mut u8, *mut u32, bool) -> u32 {
     // SAFETY: whoever calls it vouches for the room.
-    move |to, copied| unsafe { buffer::copy(to, copied, length) }
+    move |to, copied, fresh| unsafe { buffer::copy(to, copied, length, fresh) }
 }
 
 /// Where the programs on sockets put records together.
@@ -182,7 +182,7 @@ unsafe fn spoken(
     direction: usize,
     turned: bool,
     scratch: impl FnOnce() -> Option<*mut Scratch>,
-    copy: impl FnOnce(*mut u8, *mut u32) -> u32,
+    copy: impl FnOnce(*mut u8, *mut u32, bool) -> u32,
 ) {
     let Some(scratch) = scratch() else { return };
     // SAFETY: map values; the masks show the verifier that what is copied fits.
@@ -192,7 +192,7 @@ unsafe fn spoken(
         let first = (*turn).told == 0;
         let at = if first { size_of::<Ends>() } else { 0 };
         let bytes = tail.add(at);
-        let copied = copy(bytes, &raw mut (*head).copied);
+        let copied = copy(bytes, &raw mut (*head).copied, turned);
         let mut class = (*turn).class;
         if class == Class::Unknown as u8 {
             // A message of DNS has nothing that it begins with.
@@ -251,7 +251,7 @@ pub(super) unsafe fn datagram(sock: *const u8, length: u32, direction: usize) {
     unsafe {
         let (head, tail) = (&raw mut (*scratch).head, (&raw mut (*scratch).tail).cast::<u8>());
         let at = size_of::<Ends>();
-        let copied = buffer::copy(tail.add(at), &raw mut (*head).copied, length);
+        let copied = buffer::copy(tail.add(at), &raw mut (*head).copied, length, false);
         ends(tail.cast(), Object(sock as u64));
         (*head).positions = [0; 2];
         (*head).ended_ns = [0; 2];

@@ -222,7 +222,7 @@ fn returned(result: i32) {
         let scratch = || TLS_SCRATCHES.get_ptr_mut(index);
         // SAFETY: a map value, and room for what is copied.
         unsafe {
-            moved(speaker, sock, length as u32, direction, scratch, |to, _| copy(to, call.buffer, length as u32))
+            moved(speaker, sock, length as u32, direction, scratch, |to, _, _| copy(to, call.buffer, length as u32))
         };
         let _ = TLS_FREE.push(&index, 0);
     }
