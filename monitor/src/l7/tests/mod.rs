@@ -6,6 +6,7 @@ mod dns;
 mod http1;
 mod http2;
 mod memcached;
+mod mongodb;
 mod mysql;
 mod pieces;
 mod postgres;

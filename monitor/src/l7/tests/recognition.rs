@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{
-    http2 as frames, memcached as caches, mysql as packets,
+    http2 as frames, memcached as caches, mongodb as documents, mysql as packets,
     truth::{Content, Talks},
     *,
 };
@@ -30,6 +30,12 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
         ("mysql", packets::query("set autocommit=0")),
         ("mysql", packets::execute(1, 20)),
         ("mysql", packets::packet(0, b"\x0e")),
+        (
+            "mongodb",
+            documents::request(&documents::document(&[documents::text("find", "c"), documents::text("$db", "d")])),
+        ),
+        ("mongodb", documents::handshake()),
+        ("mongodb", documents::compressed(0)),
         ("postgresql", b"\0\0\0\x16\0\x03\0\0user\0alice\0\0".to_vec()),
         ("postgresql", b"\0\0\0\x08\x04\xd2\x16\x2f".to_vec()),
         ("postgresql", b"Q\0\0\0\x0dselect 1\0".to_vec()),
@@ -67,6 +73,21 @@ proptest! {
         let request = packets::query(&format!("select {}", "a".repeat(words)));
         let found = recognise(&STREAMS, &request[..request.len().min(256)], Side::Server);
         prop_assert_eq!(found.map(|it| (it.protocol.name(), it.verdict)), Some(("mysql", Verdict::Yes)));
+    }
+
+    /// Length and number may be anything, too.
+    #[test]
+    fn any_command_of_mongodb_is_recognised(size in 0_usize..40_000, number in any::<u32>(), answers in 1_u32.., to_server in any::<bool>()) {
+        let body = documents::document(&[documents::text("insert", "c"), documents::binary("v", &vec![7; size])]);
+        let mut message = documents::request(&body);
+        documents::number(&mut message, number);
+        if !to_server {
+            message[8..12].copy_from_slice(&answers.to_le_bytes());
+        }
+        let to = if to_server { Side::Server } else { Side::Client };
+        let found = recognise(&STREAMS, &message[..message.len().min(256)], to);
+        let found = found.map(|it| (it.protocol.name(), it.verdict, it.reversed));
+        prop_assert_eq!(found, Some(("mongodb", Verdict::Yes, false)));
     }
 
     #[test]
