@@ -8,8 +8,8 @@
 //! What cannot be known is counted as a [`Doubt`], never guessed: there are never more exchanges than were really made.
 //!
 //! - [`Connection`] finds out which protocol is spoken and which side serves, and holds the conversation.
-//! - [`http1`], [`http2`], [`redis`], [`memcached`], [`postgres`], [`mysql`], [`mongodb`], [`dns`] are the
-//!   protocols.
+//! - [`http1`], [`http2`], [`redis`], [`memcached`], [`postgres`], [`mysql`], [`mongodb`], [`kafka`],
+//!   [`dns`] are the protocols.
 //! - [`routes`] and [`sql`] take out of paths and queries what a user typed.
 
 pub mod connection;
@@ -17,6 +17,7 @@ pub mod dns;
 mod duplex;
 pub mod http1;
 pub mod http2;
+pub mod kafka;
 pub mod memcached;
 pub mod mongodb;
 pub mod mysql;
@@ -307,7 +308,7 @@ pub trait Conversation: Send {
 pub const SETTLE_NS: u64 = 1_000_000_000;
 
 /// The protocols over streams, in the order in which they are tried. DNS over datagrams is [`dns::UDP`].
-pub static STREAMS: [&dyn Protocol; 8] = [
+pub static STREAMS: [&dyn Protocol; 9] = [
     &http1::HTTP1,
     &http2::HTTP2,
     &mongodb::MONGODB,
@@ -315,5 +316,6 @@ pub static STREAMS: [&dyn Protocol; 8] = [
     &mysql::MYSQL,
     &redis::REDIS,
     &memcached::MEMCACHED,
+    &kafka::KAFKA,
     &dns::TCP,
 ];

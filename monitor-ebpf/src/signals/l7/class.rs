@@ -79,7 +79,8 @@ pub(super) unsafe fn of(bytes: *const u8, copied: u32, length: u32) -> u8 {
     // Kafka: length, then key and version of the request and what the client calls itself. Answers have only a number after
     // the length.
     let named = i16::from_be_bytes([head[12], head[13]]);
-    let asks = head[4] == 0 && head[5] < 100 && head[6] == 0 && head[7] < 25 && named >= -1 && i32::from(named) < 1 << 10;
+    let asks =
+        head[4] == 0 && head[5] < 100 && head[6] == 0 && head[7] < 25 && named >= -1 && i32::from(named) < 1 << 10;
     if long && ((10..=100 << 20).contains(&be32) && asks || be32.wrapping_add(4) == length) {
         return Class::Kafka as u8;
     }

@@ -5,6 +5,7 @@ mod connection;
 mod dns;
 mod http1;
 mod http2;
+mod kafka;
 mod memcached;
 mod mongodb;
 mod mysql;
