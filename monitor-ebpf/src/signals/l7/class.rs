@@ -51,6 +51,10 @@ pub(super) unsafe fn of(bytes: *const u8, copied: u32, length: u32) -> u8 {
     {
         return Class::Redis as u8;
     }
+    // Brokers of Kafka read the length of a request by itself.
+    if length == 4 && (10..100 << 20).contains(&be32) {
+        return Class::Kafka as u8;
+    }
     if !long && copied < 5 {
         return Class::Unknown as u8;
     }
