@@ -1,9 +1,12 @@
-//! DNS: dnsmasq, asked by dig, in a network of their own: names are asked for at port 53.
+//! DNS: dnsmasq, asked by dnsperf and by the C library, in a network of their own: names are asked for at port 53.
 
 use std::{fs::File, os::unix::process::CommandExt as _, process::Command};
 
 use monitor_tests::{Installed, Samples, Server, Workload, alone};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::{
+    mount::{MountPropagationFlags, mount_bind, mount_change},
+    thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe},
+};
 
 use super::{Times, counted, daemon, quantiles};
 
@@ -96,5 +99,75 @@ fn questions_are_as_many_as_dig_asked_and_take_as_long() {
     }
     let metrics = daemon.fresh_metrics();
     Times::of(&metrics, LOOKUPS, &[("group", &asker.name)]).agree(&quantiles(&mut times));
+    assert!(!daemon.get("/metrics").text().contains("secret"));
+}
+
+#[test]
+fn questions_over_tcp_are_counted_too() {
+    let network = Network::new();
+    let server = start(&network);
+    let Some(daemon) = daemon() else { return };
+    let _turn = alone();
+    let asker = Installed::new("dig");
+    let times = dig(&network, &asker, &"secret.known.test A +tcp\nsecret.absent.test AAAA +tcp\n".repeat(50));
+    assert_eq!((times.len(), logged(&server, "A"), logged(&server, "AAAA")), (100, 50.0, 50.0));
+    for (group, role) in [(asker.name.as_str(), "client"), (server.name(), "server")] {
+        counted(&daemon, &[("A", 50.0), ("AAAA", 50.0)], |metrics, kind| {
+            lookups(metrics, group, role, &[("type", kind)])
+        });
+        counted(&daemon, &[("ok", 50.0), ("client_error", 50.0)], |metrics, status| {
+            lookups(metrics, group, role, &[("status", status)])
+        });
+    }
+    assert!(!daemon.get("/metrics").text().contains("secret"));
+}
+
+/// Lets a command see these files as `/etc/resolv.conf` and `/etc/nsswitch.conf`.
+fn asks_here(program: &Installed, command: &mut Command) {
+    let files = [("resolv.conf", "nameserver 127.0.0.1\n"), ("nsswitch.conf", "hosts: dns\n")];
+    let files = files.map(|(name, content)| (program.write(name, content), format!("/etc/{name}")));
+    let mount = move || {
+        // SAFETY: the process that was forked shares nothing.
+        unsafe { unshare_unsafe(UnshareFlags::NEWNS)? };
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+        for (file, place) in &files {
+            mount_bind(file, place.as_str())?;
+        }
+        Ok(())
+    };
+    // SAFETY: system calls, which need nothing of the process that was forked.
+    unsafe { command.pre_exec(mount) };
+}
+
+#[test]
+fn questions_of_the_c_library_are_heard_on_both_sides() {
+    let network = Network::new();
+    let server = start(&network);
+    let Some(daemon) = daemon() else { return };
+    let _turn = alone();
+    let asker = Installed::new("getent");
+    for _ in 0..10 {
+        let ask = |arguments: &[&str]| {
+            asker.output(arguments, |command| {
+                network.join(command);
+                asks_here(&asker, command);
+            })
+        };
+        // Both types at once, then one alone. The point keeps the host's own domain from being tried, too.
+        for (database, name) in [("ahosts", "secret.known.test."), ("hosts", "secret.known.test.")] {
+            let found = String::from_utf8(ask(&[database, name]).stdout).unwrap();
+            assert!(found.contains("2001:db8::7"), "{found}");
+            assert_eq!(found.contains("192.0.2.7"), database == "ahosts", "{found}");
+        }
+        assert_eq!(ask(&["ahosts", "secret.absent.test."]).status.code(), Some(2));
+    }
+    assert_eq!((logged(&server, "A"), logged(&server, "AAAA")), (20.0, 30.0));
+    for (group, role) in [(asker.name.as_str(), "client"), (server.name(), "server")] {
+        counted(&daemon, &[("A", 20.0), ("AAAA", 30.0)], |metrics, kind| {
+            lookups(metrics, group, role, &[("type", kind)])
+        });
+        let wanted = [("ok", 30.0), ("client_error", 20.0)];
+        counted(&daemon, &wanted, |metrics, status| lookups(metrics, group, role, &[("status", status)]));
+    }
     assert!(!daemon.get("/metrics").text().contains("secret"));
 }

@@ -158,7 +158,7 @@ fn errors_files_and_slow_statements_are_counted() {
             metrics.sum(&format!("{QUERIES}_count"), &labels)
         });
         let labels = [("group", group), ("operation", "SELECT"), ("table", "")];
-        Times::of(&daemon.fresh_metrics(), QUERIES, &labels).agree(&[(0.5, 0.03), (0.99, 0.03)]);
+        Times::of(&daemon.fresh_metrics(), QUERIES, &labels).agree(&[(0.5, 0.03)]);
     }
     assert!(!daemon.get("/metrics").text().contains("secret"));
 }

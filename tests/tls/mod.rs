@@ -5,7 +5,7 @@
 
 mod peers;
 
-use std::{fs, process::Command, time::Duration};
+use std::{fs, net::TcpListener, process::Command, time::Duration};
 
 use monitor_tests::{DEADLINE, Daemon, Samples, held, until};
 
@@ -69,6 +69,21 @@ fn requests_inside_tls_are_counted_on_both_sides_with_their_peers() {
     // 100 bytes of body in each.
     let bytes = |role| [("group", server), ("role", role), ("direction", "response")];
     assert!(metrics.sum("monitor_l7_bytes_total", &bytes("server")) > 5_500.0);
+}
+
+#[test]
+fn who_reads_through_a_bio_is_heard() {
+    let (place, daemon) = (Place::new(), daemon(CONFIG));
+    let (program, name) = place.program("/usr/bin/openssl", "po");
+    // It takes no port 0: one that was free a moment ago.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let mut command = Command::new(program);
+    command.args(["s_server", "-WWW", "-accept", &port, "-cert", "certificate.pem", "-key", "key.pem"]);
+    let mut server = Peer::spawn(command.current_dir(place.path()), name);
+    assert!(server.line().contains("ACCEPT") || server.line().contains("ACCEPT"));
+    let curl = place.fetch("/usr/bin/curl", &port, &["/server.py"]);
+    counted(&daemon, 1.0, |metrics| metrics.sum(SERVER, &[("group", &server.name), ("route", "/server.py")]));
+    counted(&daemon, 1.0, |metrics| metrics.sum(CLIENT, &[("group", &curl)]));
 }
 
 #[test]

@@ -57,6 +57,7 @@ pub(crate) fn step(name: &str, words: &[&str], sockets: &mut Sockets) -> bool {
         ("kernel-bytes", []) => say(&kernel_bytes(sockets.stream())),
         ("answer-http", [count]) => talk::answer(sockets.stream(), number(count)),
         ("ask-http", [count]) => talk::ask(sockets.stream(), number(count)),
+        ("crowd-http", [count]) => talk::crowd(number(count)),
         ("dns", [count]) => talk::dns(number(count)),
         ("ask-memcached", [rounds]) => memcached::ask(sockets.stream(), number(rounds)),
         ("babble", [count]) => talk::babble(sockets.stream(), number(count), true),

@@ -1,12 +1,13 @@
 //! A client and a server that speak HTTP/1.1 by every system call that moves bytes.
 
 use std::{
-    io, mem,
-    net::{TcpStream, UdpSocket},
+    io::{self, Read as _},
+    mem,
+    net::{TcpListener, TcpStream, UdpSocket},
     os::fd::{AsRawFd as _, RawFd},
 };
 
-use crate::checked;
+use crate::{checked, say};
 
 /// The calls, and the route of the requests that are sent by each.
 const WAYS: [&str; 5] = ["write", "sendto", "writev", "sendmsg", "sendmmsg"];
@@ -29,6 +30,35 @@ pub(crate) fn ask(stream: &TcpStream, count: usize) {
         send(socket, number, format!("GET /{way}?secret={number} HTTP/1.1\r\nHost: here\r\n\r\n").as_bytes());
         // What comes is received by another way than it was sent.
         receive(socket, number + 2, b"ok");
+    }
+}
+
+/// Opens so many connections to itself, asks and answers once over each, says `open`, and keeps them until it is told.
+pub(crate) fn crowd(count: usize) {
+    many_files();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+    let address = listener.local_addr().expect("it is bound");
+    let mut kept = Vec::new();
+    for _ in 0..count {
+        let client = TcpStream::connect(address).expect("connect");
+        let (server, _) = listener.accept().expect("accept");
+        send(client.as_raw_fd(), 0, b"GET /crowd HTTP/1.1\r\nHost: here\r\n\r\n");
+        answer(&server, 1);
+        receive(client.as_raw_fd(), 0, b"ok");
+        kept.push((client, server));
+    }
+    say("open");
+    io::stdin().read_exact(&mut [0]).expect("be told");
+}
+
+/// As many descriptors as this process may have.
+fn many_files() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the limit outlives the calls.
+    unsafe {
+        checked("getrlimit", libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit).into());
+        limit.rlim_cur = limit.rlim_max;
+        checked("setrlimit", libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit).into());
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
     cli,
     config::Config,
     events::Store,
-    http::{Answer, Backend, ProcessQuery, SignalState, SignalStatus, Status, Unavailable},
+    http::{Answer, Backend, ProcessQuery, SignalState, SignalStatus, Status, Unavailable, View},
     metrics::Snapshot,
     observer::{KernelSide, Query},
     pulse::Pulse,
@@ -94,11 +94,11 @@ impl Backend for Api {
         })
     }
 
-    fn requests(&self) -> Answer<'_, Result<serde_json::Value, Unavailable>> {
+    fn view(&self, view: View) -> Answer<'_, Result<serde_json::Value, Unavailable>> {
         Box::pin(async move {
             let (to, answer) = oneshot::channel();
             let gone = || Unavailable("the pipeline has stopped".to_owned());
-            self.queries.send(Query::Requests(to)).await.map_err(|_| gone())?;
+            self.queries.send(Query::View(view, to)).await.map_err(|_| gone())?;
             answer.await.map_err(|_| gone())
         })
     }

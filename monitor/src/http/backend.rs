@@ -16,8 +16,8 @@ pub trait Backend: Send + Sync + 'static {
     fn metrics(&self) -> Answer<'_, Snapshot>;
     /// The processes that `query` asks for, as the JSON to answer with.
     fn processes(&self, query: ProcessQuery) -> Answer<'_, Result<serde_json::Value, Unavailable>>;
-    /// The slowest requests of the host's services, as the JSON to answer with.
-    fn requests(&self) -> Answer<'_, Result<serde_json::Value, Unavailable>>;
+    /// A view of what the host's services ask of each other, as the JSON to answer with.
+    fn view(&self, view: View) -> Answer<'_, Result<serde_json::Value, Unavailable>>;
     /// Reads the configuration again: what changed, or the complete text of what is wrong with it.
     fn reload(&self) -> Answer<'_, Result<String, String>>;
     /// What the daemon is doing.
@@ -28,6 +28,15 @@ pub trait Backend: Send + Sync + 'static {
     fn audit_head(&self) -> Option<Head>;
     /// The published events.
     fn events(&self) -> &Store;
+}
+
+/// What can be seen of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// The slowest of them.
+    Slowest,
+    /// Who calls whom.
+    Map,
 }
 
 /// The daemon cannot answer now, but may be able to later.

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-pub use backend::{Answer, Backend, SignalState, SignalStatus, Status, Unavailable};
+pub use backend::{Answer, Backend, SignalState, SignalStatus, Status, Unavailable, View};
 pub use bind::bind;
 pub use query::{BadQuery, DEFAULT_LIMIT, MAX_LIMIT, ProcessQuery, Sort};
 pub use server::serve;

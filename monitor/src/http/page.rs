@@ -12,11 +12,12 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;mar
     color-scheme:light dark}table{border-collapse:collapse}th,td{text-align:left;padding:.2rem 1rem .2rem 0;\
     vertical-align:top}.off{color:#c33}.partial{color:#b80}.on{color:#393}";
 
-const LINKS: [(&str, &str); 9] = [
+const LINKS: [(&str, &str); 10] = [
     ("/metrics", "metrics for Prometheus (text and OpenMetrics)"),
     ("/api/v1/audit/head", "the last record of the audit trail, to be kept elsewhere"),
     ("/api/v1/events", "security events, oldest first"),
     ("/api/v1/events/stream", "security events as they happen (server-sent events)"),
+    ("/api/v1/map", "who calls whom"),
     ("/api/v1/processes", "processes and what they do"),
     ("/api/v1/requests", "the slowest requests and queries of the last ten minutes"),
     ("/api/v1/status", "this page as JSON"),

@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
-use super::backend::Unavailable;
+use super::backend::{Unavailable, View};
 use super::errors::ApiError;
 use super::scrape::{self, Collector};
 use super::{State, events, held, page, query, stream};
@@ -58,7 +58,8 @@ pub(super) fn router(app: App) -> Router {
         .route("/-/reload", post(reload))
         .route("/api/v1/status", get(status))
         .route("/api/v1/processes", get(processes))
-        .route("/api/v1/requests", get(requests))
+        .route("/api/v1/requests", get(|app: Shared| view(app, View::Slowest)))
+        .route("/api/v1/map", get(|app: Shared| view(app, View::Map)))
         .route("/api/v1/audit/head", get(audit_head))
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/events/stream", get(stream::stream))
@@ -149,10 +150,10 @@ async fn processes(extract::State(app): Shared, uri: Uri) -> Result<Response, Ap
     Ok(held::json(format!("{answer}\n").into(), permit))
 }
 
-async fn requests(extract::State(app): Shared) -> Result<Response, ApiError> {
+async fn view(extract::State(app): Shared, view: View) -> Result<Response, ApiError> {
     let permit = held::permit(&app)?;
     let limit = app.state.options.load().limits.answer;
-    let answer = tokio::time::timeout(limit, app.state.backend.requests()).await;
+    let answer = tokio::time::timeout(limit, app.state.backend.view(view)).await;
     let answer = answer.map_err(|_| Unavailable(format!("no answer within {limit:?}")))??;
     Ok(held::json(format!("{answer}\n").into(), permit))
 }

@@ -37,7 +37,7 @@ use crate::{
     detect::eval::{Engine, Rules},
     events::{BootClock, Sink, Store},
     health::Health,
-    http::ProcessQuery,
+    http::{ProcessQuery, View},
     metrics::Snapshot,
     processes::{GroupOptions, GroupRule, Groups, Options, PerProcess, ProcessTable},
     pulse::Pulse,
@@ -81,8 +81,8 @@ pub enum Query {
     Metrics(oneshot::Sender<Snapshot>),
     /// Processes as JSON.
     Processes(ProcessQuery, oneshot::Sender<serde_json::Value>),
-    /// The slowest requests as JSON.
-    Requests(oneshot::Sender<serde_json::Value>),
+    /// What is seen of requests, as JSON.
+    View(View, oneshot::Sender<serde_json::Value>),
     /// Work by this configuration and these rules from now on.
     Reconfigure(Box<Config>, Box<Rules>, oneshot::Sender<()>),
 }
@@ -365,11 +365,19 @@ impl Observer {
                 self.freshen();
                 let _ = to.send(self.describe(&query));
             }
-            Query::Requests(to) => {
+            Query::View(view, to) => {
                 self.freshen();
                 let l7 = self.kernel.as_ref().and_then(|kernel| kernel.l7.as_ref());
-                let requests = l7.map(|l7| l7.describe(self.table.groups(), BootClock::read()));
-                let _ = to.send(requests.unwrap_or_else(|| serde_json::json!({ "requests": [] })));
+                let (groups, clock) = (self.table.groups(), BootClock::read());
+                let seen = match view {
+                    View::Slowest => l7.map(|l7| l7.describe(groups, clock)),
+                    View::Map => l7.map(|l7| l7.map(groups, clock)),
+                };
+                let empty = match view {
+                    View::Slowest => serde_json::json!({ "requests": [] }),
+                    View::Map => serde_json::json!({ "edges": [], "dropped": 0 }),
+                };
+                let _ = to.send(seen.unwrap_or(empty));
             }
             Query::Reconfigure(config, rules, to) => {
                 // What happened until now is judged by the rules until now.

@@ -8,7 +8,7 @@ use aya_ebpf::{
         generated::{bpf_probe_read_user, bpf_task_pt_regs},
     },
     macros::map,
-    maps::PerCpuArray,
+    maps::LruHashMap,
 };
 use monitor_common::{
     loss::Loss,
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Parts of a message that are put together.
-const PARTS: u64 = 3;
+const PARTS: u64 = 32;
 /// `struct iovec`.
 const IOVEC: u64 = 16;
 /// `struct mmsghdr`: a `struct msghdr` and its length.
@@ -37,13 +37,13 @@ const MSG_IOV: u64 = 16;
 /// Which message of several the call in progress is at.
 #[repr(C)]
 struct Messages {
-    thread: u64,
     array: u64,
     index: u64,
 }
 
+/// By thread, which may go on on another CPU between two messages.
 #[map]
-static L7_MESSAGES: PerCpuArray<Messages> = PerCpuArray::with_max_entries(1, 0);
+static L7_MESSAGES: LruHashMap<u64, Messages> = LruHashMap::with_max_entries(1024, 0);
 
 /// Number, second and third argument of the running system call.
 #[inline(always)]
@@ -69,12 +69,14 @@ fn call() -> (u32, u64, u64) {
     }
 }
 
-/// Copies the beginning of what the running system call has moved, `length` bytes; how many were copied.
+/// Copies the beginning of what the running system call has moved, `length` bytes; how many were copied. They are counted
+/// in `copied`: what the verifier reads from there may be any number, so that it goes through the parts of a message once
+/// and not in every way that they can be long.
 ///
 /// # Safety
-/// There is room for [`CAPTURE`] bytes at `to`, in a map value.
+/// There is room for [`CAPTURE`] bytes at `to`, in a map value; and `copied` is in one.
 #[inline(always)]
-pub(super) unsafe fn copy(to: *mut u8, length: u32) -> u32 {
+pub(super) unsafe fn copy(to: *mut u8, copied: *mut u32, length: u32) -> u32 {
     let (index, argument, count) = call();
     let shape = call_shape(index);
     if shape == Shape::Unseen as u8 || shape >= Shape::File as u8 {
@@ -83,7 +85,7 @@ pub(super) unsafe fn copy(to: *mut u8, length: u32) -> u32 {
     }
     let mut vector = argument;
     // SAFETY: the caller vouches for the room; the helper checks the source.
-    let copied = unsafe {
+    let result = unsafe {
         if shape == Shape::Buffer as u8 {
             return whole(part(to, 0, argument, length));
         }
@@ -94,23 +96,24 @@ pub(super) unsafe fn copy(to: *mut u8, length: u32) -> u32 {
             let [iov, number] = words(at + MSG_IOV);
             (vector, parts) = (iov, number);
         }
-        let mut copied = 0;
+        ptr::write_volatile(copied, 0);
         for index in 0..PARTS {
-            if index >= parts || copied >= length || copied >= CAPTURE as u32 {
+            let before = ptr::read_volatile(copied);
+            if index >= parts || before >= length || before >= CAPTURE as u32 {
                 break;
             }
             let [base, size] = words(vector + index * IOVEC);
-            let rest = length - copied;
+            let rest = length - before;
             let size = if size < u64::from(rest) { size as u32 } else { rest };
-            let got = part(to, copied, base, size);
-            copied += got;
+            let got = part(to, ptr::read_volatile(copied), base, size);
+            ptr::write_volatile(copied, before + got);
             if got < size {
                 break;
             }
         }
-        copied
+        ptr::read_volatile(copied)
     };
-    whole(copied)
+    whole(result)
 }
 
 /// Why nothing is seen of what a call of this shape moves.
@@ -161,16 +164,22 @@ fn words(at: u64) -> [u64; 2] {
 }
 
 /// Which of the `count` messages at `array` is moved now: the kernel does not say, so they are counted. A call that was
-/// not finished, or that another CPU went on with, may put the next one wrong.
+/// not finished may put the next one wrong.
 #[inline(always)]
 fn message(array: u64, count: u64) -> u64 {
-    let Some(messages) = L7_MESSAGES.get_ptr_mut(0) else { return 0 };
+    if count <= 1 {
+        return 0;
+    }
     let thread = bpf_get_current_pid_tgid();
-    // SAFETY: a map value.
+    let Some(messages) = L7_MESSAGES.get_ptr_mut(&thread) else {
+        // A table that is full gives the oldest away.
+        let _ = L7_MESSAGES.insert(&thread, &Messages { array, index: 0 }, 0);
+        return 0;
+    };
+    // SAFETY: a map value; no other thread uses it.
     unsafe {
-        let same = (*messages).thread == thread && (*messages).array == array && (*messages).index + 1 < count;
+        let same = (*messages).array == array && (*messages).index + 1 < count;
         (*messages).index = if same { (*messages).index + 1 } else { 0 };
-        (*messages).thread = thread;
         (*messages).array = array;
         (*messages).index & 1023
     }

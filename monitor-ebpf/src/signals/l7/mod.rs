@@ -73,7 +73,7 @@ pub(super) struct Speaker {
 }
 
 /// The running task has sent or received `length` bytes over `sock`, the socket of `speaker`. `copy` copies the beginning
-/// of them to where it is told to, and says how many they are.
+/// of them to where it is told to, counts them where it is told to, and says how many they are.
 ///
 /// # Safety
 /// What `speaker` points to is a map value.
@@ -84,7 +84,7 @@ pub(super) unsafe fn moved(
     length: u32,
     direction: usize,
     scratch: impl FnOnce() -> Option<*mut Scratch>,
-    copy: impl FnOnce(*mut u8) -> u32,
+    copy: impl FnOnce(*mut u8, *mut u32) -> u32,
 ) {
     // SAFETY: the caller vouches for the entry. Its turn is written by whoever uses the socket: where two threads do that at
     // the same moment, a turn may be told once too often, or go on with the one before.
@@ -163,9 +163,9 @@ fn told(class: u8, copied: u32) {
 /// # Safety
 /// Of the function that is returned: there is room for [`CAPTURE`] bytes where it copies to.
 #[inline(always)]
-pub(super) fn by_call(length: u32) -> impl FnOnce(*mut u8) -> u32 {
+pub(super) fn by_call(length: u32) -> impl FnOnce(*mut u8, *mut u32) -> u32 {
     // SAFETY: whoever calls it vouches for the room.
-    move |to| unsafe { buffer::copy(to, length) }
+    move |to, copied| unsafe { buffer::copy(to, copied, length) }
 }
 
 /// Where the programs on sockets put records together.
@@ -182,7 +182,7 @@ unsafe fn spoken(
     direction: usize,
     turned: bool,
     scratch: impl FnOnce() -> Option<*mut Scratch>,
-    copy: impl FnOnce(*mut u8) -> u32,
+    copy: impl FnOnce(*mut u8, *mut u32) -> u32,
 ) {
     let Some(scratch) = scratch() else { return };
     // SAFETY: map values; the masks show the verifier that what is copied fits.
@@ -192,14 +192,20 @@ unsafe fn spoken(
         let first = (*turn).told == 0;
         let at = if first { size_of::<Ends>() } else { 0 };
         let bytes = tail.add(at);
-        let copied = copy(bytes);
+        let copied = copy(bytes, &raw mut (*head).copied);
         let mut class = (*turn).class;
         if class == Class::Unknown as u8 {
-            class = class::of(bytes, copied, length);
+            // A message of DNS has nothing that it begins with.
+            class = if socket::local_port(sock) == DNS || socket::peer_port(sock) == DNS {
+                Class::Dns as u8
+            } else {
+                class::of(bytes, copied, length)
+            };
             if class == Class::Unknown as u8 {
                 (*turn).tries += 1;
                 if (*turn).tries >= TRIES {
                     (*turn).class = Class::Ignored as u8;
+                    not_heard(speaker.key, sock, speaker.role, speaker.process);
                 }
                 return;
             }
@@ -245,7 +251,7 @@ pub(super) unsafe fn datagram(sock: *const u8, length: u32, direction: usize) {
     unsafe {
         let (head, tail) = (&raw mut (*scratch).head, (&raw mut (*scratch).tail).cast::<u8>());
         let at = size_of::<Ends>();
-        let copied = buffer::copy(tail.add(at), length);
+        let copied = buffer::copy(tail.add(at), &raw mut (*head).copied, length);
         ends(tail.cast(), Object(sock as u64));
         (*head).positions = [0; 2];
         (*head).ended_ns = [0; 2];
@@ -309,11 +315,52 @@ pub(super) unsafe fn closed(sock: u64, socket: *const Socket) {
     // SAFETY: as above.
     unsafe { tls::carrier_closed(turn) };
     // SAFETY: as above.
-    if unsafe { (*turn).told } == 0 {
+    unsafe {
+        if (*turn).told != 0 {
+            tell_end(sock, turn);
+        } else if (*turn).class == Class::Unknown as u8 && (*turn).positions != [0; 2] {
+            not_heard(sock, Object(sock), (*socket).role, (*socket).owner);
+        }
+    }
+}
+
+/// Two processes were connected, and nothing that is known was said: the record tells who they are, and no more.
+#[inline(never)]
+fn not_heard(key: u64, sock: Object, role: u32, process: SlotRef) {
+    if knob!(l7_quota) != 0 && !may_tell() {
         return;
     }
-    // SAFETY: as above.
-    unsafe { tell_end(sock, turn) };
+    told(Class::Ignored as u8, 0);
+    let Some(mut entry) = emit::reserve::<NotHeard>(Ring::Requests, Loss::L7Ring) else { return };
+    let record = entry.as_mut_ptr();
+    // SAFETY: the room that was reserved, all of which is written.
+    unsafe {
+        ptr::write_unaligned(
+            &raw mut (*record).head,
+            SegmentHead {
+                header: emit::header(Ring::Requests, Kind::Segment),
+                sock: key,
+                process,
+                positions: [0; 2],
+                ended_ns: [0; 2],
+                length: 0,
+                copied: 0,
+                flags: SEGMENT_FIRST | SEGMENT_UNSEEN,
+                class: Class::Ignored as u8,
+                role: role as u8,
+                reserved: 0,
+            },
+        );
+        ends(&raw mut (*record).ends, sock);
+    }
+    entry.submit(emit::submission(Ring::Requests, size_of::<NotHeard>()));
+}
+
+/// Of a connection that is not heard.
+#[repr(C)]
+struct NotHeard {
+    head: SegmentHead,
+    ends: Ends,
 }
 
 /// Tells that a conversation is over.

@@ -193,6 +193,9 @@ fn returned(result: i32) {
     let direction = if reads { RECEIVED } else { SENT };
     let mut length = result as u64;
     if call.function == TlsFunction::ReadEx as u64 || call.function == TlsFunction::WriteEx as u64 {
+        if result != 1 {
+            return;
+        }
         // SAFETY: a local of the size given; the helper checks the source.
         if unsafe { bpf_probe_read_user((&raw mut length).cast(), 8, call.moved as *const _) } != 0 {
             return;
@@ -218,7 +221,9 @@ fn returned(result: i32) {
         };
         let scratch = || TLS_SCRATCHES.get_ptr_mut(index);
         // SAFETY: a map value, and room for what is copied.
-        unsafe { moved(speaker, sock, length as u32, direction, scratch, |to| copy(to, call.buffer, length as u32)) };
+        unsafe {
+            moved(speaker, sock, length as u32, direction, scratch, |to, _| copy(to, call.buffer, length as u32))
+        };
         let _ = TLS_FREE.push(&index, 0);
     }
 }

@@ -84,8 +84,9 @@ impl Backend for Fake {
         Box::pin(async { Ok(serde_json::json!({ "processes": [] })) })
     }
 
-    fn requests(&self) -> Answer<'_, Result<serde_json::Value, Unavailable>> {
-        Box::pin(async { Ok(serde_json::json!({ "requests": [] })) })
+    fn view(&self, view: View) -> Answer<'_, Result<serde_json::Value, Unavailable>> {
+        let name = if view == View::Map { "edges" } else { "requests" };
+        Box::pin(async move { Ok(serde_json::json!({ name: [] })) })
     }
 
     fn reload(&self) -> Answer<'_, Result<String, String>> {

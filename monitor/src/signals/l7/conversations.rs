@@ -16,6 +16,7 @@ use monitor_common::{
 };
 use zerocopy::FromBytes as _;
 
+use super::dependencies::Traffic;
 use super::tally::{Party, Tallies};
 use crate::l7::{Connection, Doubt, Exchange, Segment, Side, Sink, dns};
 
@@ -47,6 +48,8 @@ struct Heard {
     /// The process that used it last.
     process: SlotRef,
     peer: Option<SocketAddr>,
+    /// This end, until the connection is put down as one between the two.
+    local: Option<SocketAddr>,
     /// Bytes sent and received as far as the conversation knows.
     told: [u64; 2],
     /// Which way the last bytes went that were heard of.
@@ -63,6 +66,8 @@ pub(super) struct Conversations {
     pub(super) refused: u64,
     /// Connections of which nothing can be told because they are encrypted.
     pub(super) encrypted: u64,
+    /// Connections that began with nothing that is known.
+    pub(super) unknown: u64,
     /// Conversations heard inside TLS: with known peers, and with unknown ones.
     pub(super) inside_tls: [u64; 2],
     /// Records that could not be decoded.
@@ -98,8 +103,22 @@ impl Conversations {
             (None, rest)
         };
         let bytes = bytes.get(..head.copied as usize)?;
-        if head.class == Class::Tls as u8 {
-            self.encrypted += 1;
+        if head.class == Class::Tls as u8 || head.class == Class::Ignored as u8 {
+            let encrypted = head.class == Class::Tls as u8;
+            if encrypted {
+                self.encrypted += 1;
+            } else {
+                self.unknown += 1;
+            }
+            let role = if u32::from(head.role) == Role::Server as u32 { Role::Server } else { Role::Client };
+            let party = Party { process: head.process, role };
+            if let Some(ends) = ends.as_ref() {
+                let traffic = Traffic { connections: 1, last_ns: head.header.time_ns, ..Traffic::default() };
+                tallies.traffic(party, if encrypted { "tls" } else { UNKNOWN }, peer(ends), &traffic);
+                if let Some(local) = local(ends) {
+                    tallies.end(party, local);
+                }
+            }
             return Some(());
         }
         let sent = head.flags & SEGMENT_SENT != 0;
@@ -127,12 +146,18 @@ impl Conversations {
                 self.inside_tls[usize::from(peer.is_none())] += 1;
             }
             let heard = Heard {
-                connection: if datagram { Connection::of(&dns::UDP) } else { Connection::new() },
+                connection: match (datagram, head.class == Class::Dns as u8) {
+                    (true, _) => Connection::of(&dns::UDP),
+                    // By its port: some read the length of a message by itself, which looks like nothing.
+                    (false, true) => Connection::of(&dns::TCP),
+                    (false, false) => Connection::new(),
+                },
                 datagram,
                 side,
                 process: head.process,
                 peer,
                 told: head.positions,
+                local: ends.as_ref().and_then(local).filter(|_| !datagram),
                 last: way,
                 heard_ns: 0,
             };
@@ -175,6 +200,7 @@ impl Conversations {
             let mut sink = heard.sink(tallies);
             heard.connection.close(now_ns, &mut sink);
             sink.settle();
+            heard.put_down(now_ns, tallies);
         }
     }
 
@@ -256,15 +282,32 @@ impl Heard {
         let mut sink = self.sink(tallies);
         self.connection.take(segment, &mut sink);
         // What was found out about a connection at the moment when its protocol was.
-        for (doubt, count) in std::mem::take(&mut sink.early) {
+        let (early, exchanged) = (std::mem::take(&mut sink.early), sink.exchanged);
+        for (doubt, count) in early {
             tallies.doubt(self.connection.protocol().unwrap_or(UNKNOWN), doubt, count);
+        }
+        if exchanged {
+            self.put_down(segment.ended_ns, tallies);
         }
     }
 
-    fn sink<'a>(&self, tallies: &'a mut Tallies) -> To<'a> {
+    /// Puts the connection down as one between its two ends, once: when its first request was answered, or at its end.
+    fn put_down(&mut self, now_ns: u64, tallies: &mut Tallies) {
+        let Some(local) = self.local.take() else { return };
+        let party = self.party();
+        let traffic = Traffic { connections: 1, last_ns: now_ns, ..Traffic::default() };
+        tallies.traffic(party, self.connection.protocol().unwrap_or(UNKNOWN), self.peer, &traffic);
+        tallies.end(party, local);
+    }
+
+    fn party(&self) -> Party {
         let served = (self.side == Side::Server) != self.connection.reversed();
-        let party = Party { process: self.process, role: if served { Role::Server } else { Role::Client } };
-        To { tallies, party, peer: self.peer, protocol: self.connection.protocol(), early: Vec::new() }
+        Party { process: self.process, role: if served { Role::Server } else { Role::Client } }
+    }
+
+    fn sink<'a>(&self, tallies: &'a mut Tallies) -> To<'a> {
+        let (party, protocol) = (self.party(), self.connection.protocol());
+        To { tallies, party, peer: self.peer, protocol, early: Vec::new(), exchanged: false }
     }
 }
 
@@ -276,6 +319,8 @@ struct To<'a> {
     protocol: Option<&'static str>,
     /// Doubts from before the protocol was known.
     early: Vec<(Doubt, u64)>,
+    /// A request was answered.
+    exchanged: bool,
 }
 
 impl To<'_> {
@@ -289,6 +334,7 @@ impl To<'_> {
 
 impl Sink for To<'_> {
     fn exchange(&mut self, exchange: &Exchange<'_>) {
+        self.exchanged = true;
         self.tallies.exchange(self.party, self.peer, exchange);
     }
 
@@ -300,16 +346,24 @@ impl Sink for To<'_> {
     }
 }
 
-/// `None`: what is below TLS is not known.
 fn peer(ends: &Ends) -> Option<SocketAddr> {
-    if ends.family == 0 {
+    address(ends.family, ends.peer, ends.peer_port)
+}
+
+fn local(ends: &Ends) -> Option<SocketAddr> {
+    address(ends.family, ends.local, ends.local_port)
+}
+
+/// `None`: what is below TLS is not known.
+fn address(family: u16, bytes: [u8; 16], port: u16) -> Option<SocketAddr> {
+    if family == 0 {
         return None;
     }
-    let ip = if ends.family == AF_INET6 {
-        IpAddr::V6(Ipv6Addr::from(ends.peer)).to_canonical()
+    let ip = if family == AF_INET6 {
+        IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical()
     } else {
-        let [a, b, c, d, ..] = ends.peer;
+        let [a, b, c, d, ..] = bytes;
         IpAddr::V4(Ipv4Addr::new(a, b, c, d))
     };
-    Some(SocketAddr::new(ip, ends.peer_port))
+    Some(SocketAddr::new(ip, port))
 }

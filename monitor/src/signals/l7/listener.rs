@@ -35,6 +35,8 @@ pub(super) struct Heard {
     pub(super) connections: usize,
     /// Connections that found no room.
     pub(super) refused: u64,
+    /// Connections of which nothing is known.
+    pub(super) unknown: u64,
     /// Connections that are encrypted.
     pub(super) encrypted: u64,
     /// Connections heard inside TLS: of known peers, and of unknown ones.
@@ -107,7 +109,7 @@ fn listen(mut ring: Drain, kernel: &(Sockets, tls::Kept), heard: &Mutex<Heard>, 
             heard.account = ring.account();
             heard.connections = conversations.len();
             (heard.refused, heard.encrypted) = (conversations.refused, conversations.encrypted);
-            heard.undecodable = conversations.undecodable;
+            (heard.unknown, heard.undecodable) = (conversations.unknown, conversations.undecodable);
             heard.inside_tls = conversations.inside_tls;
             taken
         };

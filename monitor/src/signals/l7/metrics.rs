@@ -63,7 +63,7 @@ static CONNECTIONS: Metric = Metric {
 };
 static UNHEARD: Metric = Metric {
     name: "monitor_l7_unheard_connections_total",
-    help: "Connections that are not listened to: encrypted, or there was no room.",
+    help: "Connections that are not listened to: encrypted, of no protocol that is known, or there was no room.",
     kind: Kind::Counter,
     labels: &["reason"],
 };
@@ -143,6 +143,7 @@ pub(super) fn collect(l7: &L7, groups: &Groups, families: &mut Families) {
     let heard = l7.listener.heard();
     families.gauge(&CONNECTIONS, &[], heard.connections as f64);
     families.counter(&UNHEARD, &["encrypted"], heard.encrypted as f64);
+    families.counter(&UNHEARD, &["unknown_protocol"], heard.unknown as f64);
     families.counter(&UNHEARD, &["no_room"], heard.refused as f64);
     families.counter(&INSIDE, &["known"], heard.inside_tls[0] as f64);
     families.counter(&INSIDE, &["unknown"], heard.inside_tls[1] as f64);

@@ -2,6 +2,7 @@
 //! neither keeps the other waiting, it and what rules need; here its numbers become those of groups.
 
 mod conversations;
+mod dependencies;
 mod listener;
 mod metrics;
 mod slowest;
@@ -23,6 +24,7 @@ use crate::{
     slots::{Owner, Slots},
 };
 
+use dependencies::{Dependencies, Edge};
 use listener::Listener;
 pub use metrics::METRICS;
 use slowest::Slowest;
@@ -65,6 +67,7 @@ pub struct L7 {
     /// Requests whose process is not known yet: the next look may know it.
     later: Vec<(Key, Tally)>,
     slowest: Slowest,
+    dependencies: Dependencies,
     beyond: u64,
 }
 
@@ -81,6 +84,7 @@ impl L7 {
             doubts: HashMap::new(),
             later: Vec::new(),
             slowest: Slowest::default(),
+            dependencies: Dependencies::default(),
             beyond: 0,
         })
     }
@@ -119,6 +123,18 @@ impl L7 {
             self.slowest.add(process, group, slow);
         }
         self.slowest.settle(since_boot());
+        let group_of = |(slot, generation): (u32, u32)| match slots.owner(SlotRef { slot, generation }) {
+            Owner::Known(taken) => taken.group,
+            Owner::Later | Owner::Gone => GroupId::UNKNOWN,
+        };
+        self.dependencies.dropped += heard.edges_dropped;
+        for (edge, traffic) in heard.edges {
+            let Edge { party, serves, protocol, peer } = edge;
+            self.dependencies.add(Edge { party: group_of(party), serves, protocol, peer }, &traffic);
+        }
+        for (party, serves, local) in heard.ends {
+            self.dependencies.end(group_of(party), serves, local);
+        }
         let again = std::mem::take(&mut self.later).into_iter().map(|(key, tally)| (key, tally, true));
         for (key, tally, again) in again.chain(heard.tallies.into_iter().map(|(key, tally)| (key, tally, false))) {
             let slot = SlotRef { slot: key.process.0, generation: key.process.1 };
@@ -142,8 +158,14 @@ impl L7 {
         self.slowest.describe(groups, clock)
     }
 
+    /// Who calls whom, for `/api/v1/map`.
+    pub fn map(&self, groups: &Groups, clock: BootClock) -> Value {
+        self.dependencies.describe(groups, |ns| clock.time(ns).to_string())
+    }
+
     /// Forgets groups that lost their series.
     pub fn expire(&mut self, groups: &[GroupId]) {
+        self.dependencies.expire(groups);
         self.by_group.retain(|group, _| !groups.contains(group));
     }
 

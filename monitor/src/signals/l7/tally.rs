@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use monitor_common::{process_slot::SlotRef, signals::tcp::Role};
 
+use super::dependencies::{self, Edge, Traffic};
 use crate::l7::{Code, Doubt, Exchange, Outcome, UNSEEN, routes::Pattern, routes::Routes};
 
 /// Upper bounds of durations, nanoseconds. OpenTelemetry's for HTTP with finer ones below, for queries.
@@ -41,6 +42,8 @@ const KEYS: usize = 32_768;
 const NAMES_NS: u64 = 600_000_000_000;
 /// Processes, by protocol, whose names are kept at one time; all others share theirs.
 const NAMED: usize = 16_384;
+/// Ends of connections that wait to be taken. What is beyond is known by the next ones.
+const ENDS: usize = 4_096;
 /// Slowest requests that are kept.
 const SLOWEST: usize = 100;
 
@@ -168,6 +171,12 @@ pub(super) struct Tallies {
     least_ns: u64,
     /// Requests that are in no tally because there were too many combinations.
     pub(super) beyond: u64,
+    /// Who speaks with whom.
+    pub(super) edges: HashMap<Edge<(u32, u32)>, Traffic, foldhash::fast::FixedState>,
+    /// Own ends of connections that began: whose slot, whether it serves, where.
+    pub(super) ends: Vec<((u32, u32), bool, SocketAddr)>,
+    /// Pairs that found no room among the edges.
+    pub(super) edges_dropped: u64,
     names: HashMap<(u32, u32, Literal), Names, foldhash::fast::FixedState>,
     patterns: Vec<Pattern>,
 }
@@ -228,6 +237,16 @@ impl Tallies {
             _ => names.target(exchange.target),
         };
         let duration_ns = exchange.ended_ns.saturating_sub(exchange.began_ns);
+        let failed = matches!(exchange.status.outcome, Outcome::ClientError | Outcome::ServerError);
+        let traffic = Traffic {
+            connections: 0,
+            requests: 1,
+            errors: u64::from(failed),
+            sum_ns: duration_ns,
+            bytes: [exchange.request_bytes, exchange.response_bytes],
+            last_ns: exchange.ended_ns,
+        };
+        self.traffic(party, exchange.protocol, peer, &traffic);
         self.keep(party, peer, exchange, &target, duration_ns);
         let key = Key {
             process,
@@ -243,6 +262,33 @@ impl Tallies {
             return;
         }
         self.tallies.entry(key).or_default().add(duration_ns, exchange.request_bytes, exchange.response_bytes);
+    }
+
+    /// A connection with another end, or what went over it.
+    pub(super) fn traffic(
+        &mut self,
+        party: Party,
+        protocol: &'static str,
+        peer: Option<SocketAddr>,
+        traffic: &Traffic,
+    ) {
+        let Some(mut peer) = peer else { return };
+        let serves = party.role == Role::Server;
+        if serves {
+            peer.set_port(0);
+        }
+        let process = (party.process.slot, party.process.generation);
+        let edge = Edge { party: process, serves, protocol: Literal(protocol), peer };
+        if !dependencies::add(&mut self.edges, edge, traffic) {
+            self.edges_dropped += 1;
+        }
+    }
+
+    /// A connection has begun; or it has ended, and nothing was understood of it.
+    pub(super) fn end(&mut self, party: Party, local: SocketAddr) {
+        if self.ends.len() < ENDS {
+            self.ends.push(((party.process.slot, party.process.generation), party.role == Role::Server, local));
+        }
     }
 
     fn keep(

@@ -76,13 +76,21 @@ struct Symbol {
     size: u64,
 }
 
-/// The functions called `wanted`, as offsets in `file`: in the order of `wanted`, `None` where it has none of its own.
+/// A function's place in a file, and its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Function {
+    pub(super) offset: u64,
+    pub(super) size: u64,
+}
+
+/// The functions called `wanted` in `file`: in the order of `wanted`, `None` where it has none of its own.
 /// `None`: it is no program of this machine, or too much of one.
-pub(super) fn functions(file: &File, wanted: &[&str]) -> Option<Vec<Option<u64>>> {
+pub(super) fn functions(file: &File, wanted: &[&str]) -> Option<Vec<Option<Function>>> {
     look(&|offset, length| read(file, offset, length), wanted)
 }
 
-fn read(file: &File, offset: u64, length: u64) -> Option<Vec<u8>> {
+/// Reads a part of a file.
+pub(super) fn read(file: &File, offset: u64, length: u64) -> Option<Vec<u8>> {
     // No more room than there are bytes: a length may be a lie.
     let rest = file.metadata().ok()?.len().checked_sub(offset)?;
     if length > rest || length > TABLE_MAX {
@@ -93,7 +101,7 @@ fn read(file: &File, offset: u64, length: u64) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn look(read: &dyn Fn(u64, u64) -> Option<Vec<u8>>, wanted: &[&str]) -> Option<Vec<Option<u64>>> {
+fn look(read: &dyn Fn(u64, u64) -> Option<Vec<u8>>, wanted: &[&str]) -> Option<Vec<Option<Function>>> {
     let header = FileHeader::read_from_bytes(&read(0, size_of::<FileHeader>() as u64)?).ok()?;
     // 64 bits, little endian.
     if !header.ident.starts_with(b"\x7fELF\x02\x01") || header.machine != MACHINE {
@@ -104,7 +112,8 @@ fn look(read: &dyn Fn(u64, u64) -> Option<Vec<u8>>, wanted: &[&str]) -> Option<V
     let mut found = vec![None; wanted.len()];
     // What is exported first: it suffices nearly always.
     for kind in [SHT_DYNSYM, SHT_SYMTAB] {
-        for section in sections.iter().filter(|section| section.kind == kind) {
+        // There is one.
+        if let Some(section) = sections.iter().find(|section| section.kind == kind) {
             let names = sections.get(section.link as usize)?;
             // Too many: as if there were none.
             let Some(names) = read(names.offset, names.size) else { continue };
@@ -119,7 +128,8 @@ fn look(read: &dyn Fn(u64, u64) -> Option<Vec<u8>>, wanted: &[&str]) -> Option<V
                 if let Some(index) = wanted.iter().position(is)
                     && let Some(entry) = found.get_mut(index)
                 {
-                    *entry = entry.or_else(|| place(&segments, symbol.value));
+                    let place = || Some(Function { offset: place(&segments, symbol.value)?, size: symbol.size });
+                    *entry = entry.or_else(place);
                 }
             }
         }
@@ -163,7 +173,8 @@ mod tests {
         let address = std::hint::black_box(monitor_test_function_in_elf as extern "C" fn() -> u32) as usize;
         let exe = File::open("/proc/self/exe").unwrap();
         let found = functions(&exe, &["monitor_test_function_in_elf", "malloc", "no_such_function"]).unwrap();
-        let offset = found[0].expect("it is in the table of symbols");
+        let Function { offset, size } = found[0].expect("it is in the table of symbols");
+        assert!(size > 0);
         assert_eq!(found[1..], [None, None]);
         // Where this address is mapped from.
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();

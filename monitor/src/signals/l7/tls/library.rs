@@ -11,7 +11,10 @@ use std::{
 
 use monitor_common::signals::l7::TlsFunction;
 
-use super::elf;
+use super::{
+    elf::{self, Function},
+    inner::inner,
+};
 use crate::{
     bpf::{loader::Loaded, programs},
     sys::attach_to_functions,
@@ -42,6 +45,13 @@ static OPENSSL: [Point; 6] = [
     useful("SSL_do_handshake", TlsFunction::Handshake),
     useful("SSL_free", TlsFunction::Free),
 ];
+
+// Their places in that table.
+const READ: [usize; 2] = [0, 2];
+const WRITE: [usize; 2] = [1, 3];
+/// It has a further argument, as has the function inside then (OpenSSL 3.3).
+const WRITE_EX2: &str = "SSL_write_ex2";
+
 /// GnuTLS from 3.0 on. One of the functions to send may call the other: what they send is told once all the same.
 static GNUTLS: [Point; 5] = [
     needed("gnutls_record_recv", TlsFunction::Read),
@@ -50,6 +60,10 @@ static GNUTLS: [Point; 5] = [
     useful("gnutls_handshake", TlsFunction::Handshake),
     useful("gnutls_deinit", TlsFunction::Free),
 ];
+
+/// What is as short as this only calls another function: `gnutls_record_send` calls `gnutls_record_send2` since 3.6.3, which
+/// begins with a `push` (see [`inner`]).
+const WRAPPER: u64 = 32;
 
 /// Which library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,23 +154,49 @@ impl Programs {
 }
 
 /// Where the functions of a family are in a file.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Functions {
     family: Family,
-    offsets: Vec<Option<u64>>,
+    /// Offsets, and what is done there: a [`TlsFunction`].
+    places: Vec<(u64, u64)>,
 }
 
 impl Functions {
     /// Looks into a file.
     pub(super) fn of(file: &File) -> Option<Self> {
-        let names: Vec<&str> = OPENSSL.iter().chain(&GNUTLS).map(|point| point.function).collect();
+        let points = OPENSSL.iter().chain(&GNUTLS).map(|point| point.function);
+        let names: Vec<&str> = points.chain([WRITE_EX2]).collect();
         let mut openssl = elf::functions(file, &names)?;
-        let gnutls = openssl.split_off(OPENSSL.len());
-        let families = [(Family::OpenSsl, openssl), (Family::GnuTls, gnutls)];
-        families.into_iter().map(|(family, offsets)| Self { family, offsets }).find(Self::suffice)
+        let mut gnutls = openssl.split_off(OPENSSL.len());
+        let flags = gnutls.pop().flatten().is_some();
+        let family = [(Family::OpenSsl, &openssl), (Family::GnuTls, &gnutls)].into_iter().find(|(family, found)| {
+            family.points().iter().zip(*found).all(|(point, found)| found.is_some() || !point.needed)
+        });
+        let (family, found) = family?;
+        let pairs = family.points().iter().zip(found);
+        let mut places: Vec<(u64, u64)> =
+            pairs.filter_map(|(point, found)| found.map(|found| (found.offset, point.does as u64))).collect();
+        if family == Family::OpenSsl && cfg!(target_arch = "x86_64") {
+            cheapen(file, found, READ, TlsFunction::ReadEx, &mut places);
+            if !flags {
+                cheapen(file, found, WRITE, TlsFunction::WriteEx, &mut places);
+            }
+        }
+        if let (Family::GnuTls, [_, Some(send), Some(_), ..]) = (family, found.as_slice())
+            && send.size <= WRAPPER
+        {
+            places.retain(|(offset, _)| *offset != send.offset);
+        }
+        Some(Self { family, places })
     }
+}
 
-    fn suffice(&self) -> bool {
-        self.family.points().iter().zip(&self.offsets).all(|(point, offset)| offset.is_some() || !point.needed)
+/// Puts the function inside of two in their place, where it can be told. It has the arguments of the second.
+fn cheapen(file: &File, found: &[Option<Function>], both: [usize; 2], does: TlsFunction, places: &mut Vec<(u64, u64)>) {
+    let [Some(Some(one)), Some(Some(other))] = both.map(|index| found.get(index)) else { return };
+    if let Some(inside) = inner(&|offset, length| elf::read(file, offset, length), [*one, *other]) {
+        places.retain(|(offset, _)| *offset != one.offset && *offset != other.offset);
+        places.push((inside, does as u64));
     }
 }
 
@@ -171,14 +211,31 @@ pub(super) struct Library {
 impl Library {
     /// Puts the programs on the functions of `file`.
     pub(super) fn attach(file: &File, functions: &Functions, programs: &Programs) -> io::Result<Self> {
-        let points = functions.family.points().iter().zip(&functions.offsets);
-        let entered: Vec<(u64, u64)> =
-            points.clone().filter_map(|(point, offset)| offset.map(|offset| (offset, point.does as u64))).collect();
+        let entered = &functions.places;
         let left: Vec<(u64, u64)> =
             entered.iter().copied().filter(|(_, does)| *does != TlsFunction::Free as u64).collect();
         // The return first: what is entered must not stay so.
         let leave = attach_to_functions(programs.leave.as_fd(), file.as_fd(), &left, true)?;
-        let enter = attach_to_functions(programs.enter.as_fd(), file.as_fd(), &entered, false)?;
+        let enter = attach_to_functions(programs.enter.as_fd(), file.as_fd(), entered, false)?;
         Ok(Self { family: functions.family, _links: [enter, leave] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Debian's is as OpenSSL builds it.
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn the_functions_inside_are_found_in_the_hosts_openssl() {
+        let file = super::super::maps::of_host()
+            .into_iter()
+            .find(|file| Functions::of(file).is_some_and(|functions| functions.family == Family::OpenSsl));
+        let functions = Functions::of(&file.expect("this host has OpenSSL (package libssl3)")).unwrap();
+        let mut does: Vec<u64> = functions.places.iter().map(|(_, does)| *does).collect();
+        does.sort_unstable();
+        let wanted = [TlsFunction::ReadEx, TlsFunction::WriteEx, TlsFunction::Handshake, TlsFunction::Free];
+        assert_eq!(does, wanted.map(|function| function as u64));
     }
 }

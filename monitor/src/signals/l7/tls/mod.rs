@@ -3,6 +3,7 @@
 
 mod elf;
 mod finder;
+mod inner;
 mod library;
 mod maps;
 
