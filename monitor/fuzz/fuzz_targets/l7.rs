@@ -20,6 +20,7 @@ impl Sink for Found {
     fn exchange(&mut self, exchange: &Exchange<'_>) {
         assert!(exchange.target.len() <= l7::TARGET_MAX);
         assert!(exchange.statement.len() <= sql::FINGERPRINT_MAX + 8);
+        assert!(!exchange.operation.is_empty() && exchange.first_byte_ns <= exchange.ended_ns);
         self.bytes += self.routes.route(exchange.target, Some(200), &[]).len() + exchange.statement.len();
     }
 

@@ -38,9 +38,48 @@ pub fn recognise(protocols: &[&'static dyn Protocol], head: &[u8], to: Side) -> 
     best
 }
 
+/// A head that is shorter may be too short to tell: servers often read the length of a message, or its head, by itself.
+const SHORT: usize = 24;
+
+/// A whole segment that was too short to tell.
+#[derive(Clone, Copy)]
+struct Short {
+    segment: Segment<'static>,
+    bytes: [u8; SHORT],
+}
+
+impl Short {
+    fn of(segment: &Segment<'_>) -> Option<Self> {
+        let mut bytes = [0; SHORT];
+        let whole = segment.bytes.len() as u64 == segment.length && segment.length < SHORT as u64;
+        bytes.get_mut(..segment.bytes.len()).filter(|_| whole)?.copy_from_slice(segment.bytes);
+        Some(Self { segment: Segment { bytes: &[], ..*segment }, bytes })
+    }
+
+    fn segment(&self) -> Segment<'_> {
+        let bytes = usize::try_from(self.segment.length).ok().and_then(|length| self.bytes.get(..length));
+        Segment { bytes: bytes.unwrap_or_default(), ..self.segment }
+    }
+
+    /// Whether a segment goes on where this one ended.
+    fn goes_on(&self, segment: &Segment<'_>) -> bool {
+        let Segment { to, position, length, .. } = self.segment;
+        segment.to == to && segment.position == position.saturating_add(length)
+    }
+}
+
+/// So much of what goes on after a short segment is looked at.
+const RECOGNISED_MAX: usize = 1024;
+
+/// Which protocol a segment begins with.
+fn recognised(segment: &Segment<'_>) -> Option<Recognised> {
+    let captured = usize::try_from(segment.length).unwrap_or(usize::MAX).min(segment.bytes.len());
+    recognise(&STREAMS, segment.bytes.get(..captured).unwrap_or_default(), segment.to)
+}
+
 enum State {
-    /// How many segments were tried.
-    Unknown(u8),
+    /// How many segments were tried, and the last one if it was too short.
+    Unknown(u8, Option<Short>),
     Spoken {
         protocol: &'static dyn Protocol,
         conversation: Box<dyn Conversation>,
@@ -63,7 +102,7 @@ impl Connection {
     /// A stream of which nothing is known.
     #[must_use]
     pub fn new() -> Self {
-        Self { state: State::Unknown(0) }
+        Self { state: State::Unknown(0, None) }
     }
 
     /// A connection whose protocol is known.
@@ -85,7 +124,7 @@ impl Connection {
     pub fn protocol(&self) -> Option<&'static str> {
         match &self.state {
             State::Spoken { protocol, .. } => Some(protocol.name()),
-            State::Unknown(_) | State::GivenUp => None,
+            State::Unknown(..) | State::GivenUp => None,
         }
     }
 
@@ -99,7 +138,7 @@ impl Connection {
     #[must_use]
     pub fn finished(&self) -> bool {
         match &self.state {
-            State::Unknown(_) => false,
+            State::Unknown(..) => false,
             State::Spoken { conversation, .. } => conversation.finished(),
             State::GivenUp => true,
         }
@@ -110,15 +149,43 @@ impl Connection {
     pub fn bytes_held(&self) -> usize {
         match &self.state {
             State::Spoken { conversation, .. } => conversation.bytes_held(),
-            State::Unknown(_) | State::GivenUp => 0,
+            State::Unknown(..) | State::GivenUp => 0,
         }
     }
 
     /// Hears a segment.
     pub fn take(&mut self, segment: &Segment<'_>, out: &mut dyn Sink) {
-        if let State::Unknown(tries) = self.state {
+        let State::Unknown(tries, short) = self.state else { return self.hear(segment, out) };
+        if segment.length == 0 {
+            return;
+        }
+        if let Some(short) = short {
+            // What the both of them begin with decides, and then each is heard.
+            let first = short.segment();
+            if short.goes_on(segment) {
+                let joined = [first.bytes, segment.bytes.get(..RECOGNISED_MAX).unwrap_or(segment.bytes)].concat();
+                let length = first.length.saturating_add(segment.length);
+                self.find_out(tries, &Segment { length, bytes: &joined, ..first }, out);
+            } else {
+                self.find_out(tries, &first, out);
+            }
+            self.hear(&first, out);
+            if short.goes_on(segment) {
+                return self.hear(segment, out);
+            }
+        }
+        if let State::Unknown(tries, _) = self.state {
+            let sure = recognised(segment).is_some_and(|found| found.verdict == Verdict::Yes);
+            if let Some(short) = Short::of(segment).filter(|_| !sure) {
+                self.state = State::Unknown(tries, Some(short));
+                return;
+            }
             self.find_out(tries, segment, out);
         }
+        self.hear(segment, out);
+    }
+
+    fn hear(&mut self, segment: &Segment<'_>, out: &mut dyn Sink) {
         let State::Spoken { conversation, reversed, garbage, unsure, .. } = &mut self.state else { return };
         let to = if *reversed { segment.to.other() } else { segment.to };
         let mut watch = Watch { out, garbage: *garbage, exchanges: false };
@@ -133,7 +200,7 @@ impl Connection {
             return;
         }
         if let Some(tries) = unsure.filter(|_| *garbage > 0) {
-            self.state = State::Unknown(tries + 1);
+            self.state = State::Unknown(tries + 1, None);
         } else if *garbage >= GARBAGE_MAX {
             out.doubt(Doubt::UnknownProtocol, 1);
             self.state = State::GivenUp;
@@ -141,14 +208,12 @@ impl Connection {
     }
 
     fn find_out(&mut self, tries: u8, segment: &Segment<'_>, out: &mut dyn Sink) {
-        let captured = usize::try_from(segment.length).unwrap_or(usize::MAX).min(segment.bytes.len());
-        let head = segment.bytes.get(..captured).unwrap_or_default();
-        if head.is_empty() {
+        if segment.bytes.is_empty() || segment.length == 0 {
+            self.state = State::Unknown(tries, None);
             return;
         }
         // What may be several protocols is decided by a later segment, unless there is none that is surer.
-        let found = recognise(&STREAMS, head, segment.to);
-        match found {
+        match recognised(segment) {
             Some(found) if found.verdict == Verdict::Yes || tries > 0 => {
                 if found.reversed {
                     out.doubt(Doubt::Reversed, 1);
@@ -165,7 +230,7 @@ impl Connection {
                 out.doubt(Doubt::UnknownProtocol, 1);
                 self.state = State::GivenUp;
             }
-            _ => self.state = State::Unknown(tries + 1),
+            _ => self.state = State::Unknown(tries + 1, None),
         }
     }
 

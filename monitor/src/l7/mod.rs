@@ -8,7 +8,8 @@
 //! What cannot be known is counted as a [`Doubt`], never guessed: there are never more exchanges than were really made.
 //!
 //! - [`Connection`] finds out which protocol is spoken and which side serves, and holds the conversation.
-//! - [`http1`], [`http2`], [`redis`], [`memcached`], [`postgres`], [`mysql`], [`dns`] are the protocols.
+//! - [`http1`], [`http2`], [`redis`], [`memcached`], [`postgres`], [`mysql`], [`mongodb`], [`kafka`],
+//!   [`dns`] are the protocols.
 //! - [`routes`] and [`sql`] take out of paths and queries what a user typed.
 
 pub mod connection;
@@ -16,8 +17,11 @@ pub mod dns;
 mod duplex;
 pub mod http1;
 pub mod http2;
+pub mod kafka;
 pub mod memcached;
+pub mod mongodb;
 pub mod mysql;
+mod numbered;
 mod pairing;
 pub mod postgres;
 mod prepared;
@@ -304,5 +308,14 @@ pub trait Conversation: Send {
 pub const SETTLE_NS: u64 = 1_000_000_000;
 
 /// The protocols over streams, in the order in which they are tried. DNS over datagrams is [`dns::UDP`].
-pub static STREAMS: [&dyn Protocol; 7] =
-    [&http1::HTTP1, &http2::HTTP2, &postgres::POSTGRES, &mysql::MYSQL, &redis::REDIS, &memcached::MEMCACHED, &dns::TCP];
+pub static STREAMS: [&dyn Protocol; 9] = [
+    &http1::HTTP1,
+    &http2::HTTP2,
+    &mongodb::MONGODB,
+    &postgres::POSTGRES,
+    &mysql::MYSQL,
+    &redis::REDIS,
+    &memcached::MEMCACHED,
+    &kafka::KAFKA,
+    &dns::TCP,
+];

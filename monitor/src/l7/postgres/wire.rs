@@ -137,6 +137,16 @@ pub(super) fn text(bytes: &[u8]) -> (&[u8], &[u8]) {
 pub(super) fn recognise(head: &[u8], to: Side) -> Verdict {
     if to == Side::Server && head.first() == Some(&0) {
         return match startup(head) {
+            // Requests of Kafka for its topics begin with the same numbers; here the names of parameters follow.
+            Ok((_, code)) if code >> 16 == PROTOCOL_3 => {
+                let (name, _) = text(head.get(8..).unwrap_or_default());
+                let is_name = name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'));
+                match head.len() {
+                    ..=8 => Verdict::Perhaps,
+                    _ if is_name && !name.is_empty() => Verdict::Yes,
+                    _ => Verdict::No,
+                }
+            }
             Ok(_) => Verdict::Yes,
             Err(NoMessage::Part) if head.iter().take(2).all(|byte| *byte == 0) => Verdict::Perhaps,
             Err(_) => Verdict::No,

@@ -16,7 +16,8 @@ struct Any {
     bytes: Vec<u8>,
 }
 
-/// Packets of MySQL, lines and heads of memcached, frames of HTTP/2.
+/// Packets of MySQL, lines and heads of memcached, frames of HTTP/2, messages of MongoDB and
+/// Kafka.
 fn any_part() -> impl Strategy<Value = Vec<u8>> {
     let any = || prop::collection::vec(any::<u8>(), 0..40);
     prop_oneof![
@@ -27,6 +28,18 @@ fn any_part() -> impl Strategy<Value = Vec<u8>> {
         (0x80_u8..0x82, 0_u8..0x25, any()).prop_map(|(magic, code, rest)| {
             [&[magic, code, 0, 0, 0, 0, 0, 0, 0, 0, 0, rest.len() as u8][..], &[0; 12], &rest].concat()
         }),
+        (0_u8..9, 0_u8..9, prop::sample::select(vec![1, 2004, 2012, 2013, 2005]), 0_u8..4, any()).prop_map(
+            |(number, answers, kind, flags, rest): (_, _, u32, _, Vec<u8>)| {
+                let (length, inner) = (26 + rest.len() as u8, 5 + rest.len() as u8);
+                let head = [[length, 0, 0, 0], [number, 0, 0, 0], [answers, 0, 0, 0], kind.to_le_bytes()].concat();
+                [&head, &[flags, 0, 0, 0, 0, inner, 0, 0, 0][..], &rest, &[0]].concat()
+            }
+        ),
+        (0_u8..94, 0_u8..26, 0_u8..9, 0_u8..4, any()).prop_map(|(key, version, number, client, rest)| {
+            [&[0, 0, 0, rest.len() as u8 + 10, 0, key, 0, version, 0, 0, 0, number, 0, client][..], &rest].concat()
+        }),
+        (0_u8..9, any())
+            .prop_map(|(number, rest)| [&[0, 0, 0, rest.len() as u8 + 4, 0, 0, 0, number][..], &rest].concat()),
         (0_u8..10, prop::sample::select(vec![0, 1, 4, 5, 8, 0x2d]), 0_u8..10, any()).prop_map(
             |(kind, flags, stream, rest)| [&[0, 0, rest.len() as u8, kind, flags, 0, 0, 0, stream][..], &rest].concat()
         ),

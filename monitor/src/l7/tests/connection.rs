@@ -100,3 +100,30 @@ fn nothing_is_recognised_in_noise() {
         }
     }
 }
+
+#[test]
+fn a_server_that_reads_lengths_and_heads_by_themselves_is_understood_from_the_first() {
+    let cases = [
+        ("kafka", 4, super::kafka::request(18, 3, b"\0\0\0"), super::kafka::answer(b"\0\0\x01\0\0\0\0\0")),
+        (
+            "mongodb",
+            16,
+            super::mongodb::request(&super::mongodb::document(&[super::mongodb::int("ping", 1)])),
+            super::mongodb::answer(&super::mongodb::ok()),
+        ),
+        ("postgresql", 4, b"\0\0\0\x14\0\x03\0\0user\0alice\0\0".to_vec(), b"E\0\0\0\x0cC28000\0\0".to_vec()),
+        // A short one that nothing follows.
+        ("redis", 14, b"*1\r\n$4\r\nPING\r\n".to_vec(), b"+PONG\r\n".to_vec()),
+    ];
+    for (name, first, request, answer) in cases {
+        let mut heard = Heard::new();
+        heard.hear(Side::Server, &request[..first]);
+        if first < request.len() {
+            heard.hear(Side::Server, &request[first..]);
+        }
+        heard.hear(Side::Client, &answer);
+        heard.connection.close(3, &mut heard.found);
+        assert_eq!((heard.connection.protocol(), heard.found.exchanges.len()), (Some(name), 1), "{:?}", heard.found);
+        assert_eq!(heard.found.exchanges[0].bytes.0, request.len() as u64);
+    }
+}

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{
-    http2 as frames, memcached as caches, mysql as packets,
+    http2 as frames, kafka as brokers, memcached as caches, mongodb as documents, mysql as packets,
     truth::{Content, Talks},
     *,
 };
@@ -30,6 +30,17 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
         ("mysql", packets::query("set autocommit=0")),
         ("mysql", packets::execute(1, 20)),
         ("mysql", packets::packet(0, b"\x0e")),
+        (
+            "mongodb",
+            documents::request(&documents::document(&[documents::text("find", "c"), documents::text("$db", "d")])),
+        ),
+        ("mongodb", documents::handshake()),
+        ("mongodb", documents::compressed(0)),
+        ("kafka", brokers::request(18, 0, b"")),
+        ("kafka", brokers::request(3, 0, b"\0\0\0\0")),
+        ("kafka", brokers::request(3, 1, b"\0\0\0\x01\0\x01t")),
+        ("kafka", brokers::produce(9, 1, "orders", b"value")),
+        ("kafka", brokers::fetch(17, "orders")),
         ("postgresql", b"\0\0\0\x16\0\x03\0\0user\0alice\0\0".to_vec()),
         ("postgresql", b"\0\0\0\x08\x04\xd2\x16\x2f".to_vec()),
         ("postgresql", b"Q\0\0\0\x0dselect 1\0".to_vec()),
@@ -67,6 +78,31 @@ proptest! {
         let request = packets::query(&format!("select {}", "a".repeat(words)));
         let found = recognise(&STREAMS, &request[..request.len().min(256)], Side::Server);
         prop_assert_eq!(found.map(|it| (it.protocol.name(), it.verdict)), Some(("mysql", Verdict::Yes)));
+    }
+
+    /// Length and number may be anything, too.
+    #[test]
+    fn any_command_of_mongodb_is_recognised(size in 0_usize..40_000, number in any::<u32>(), answers in 1_u32.., to_server in any::<bool>()) {
+        let body = documents::document(&[documents::text("insert", "c"), documents::binary("v", &vec![7; size])]);
+        let mut message = documents::request(&body);
+        documents::number(&mut message, number);
+        if !to_server {
+            message[8..12].copy_from_slice(&answers.to_le_bytes());
+        }
+        let to = if to_server { Side::Server } else { Side::Client };
+        let found = recognise(&STREAMS, &message[..message.len().min(256)], to);
+        let found = found.map(|it| (it.protocol.name(), it.verdict, it.reversed));
+        prop_assert_eq!(found, Some(("mongodb", Verdict::Yes, false)));
+    }
+
+    /// Length, version and number may be anything, too.
+    #[test]
+    fn any_request_to_a_broker_is_recognised(size in 0_usize..100_000, version in 0_i16..13, number in any::<u32>()) {
+        let mut message = brokers::produce(version, 1, "orders", &vec![7; size]);
+        brokers::number(&mut message, &mut [0; 8], number);
+        let found = recognise(&STREAMS, &message[..message.len().min(256)], Side::Server);
+        let found = found.map(|it| (it.protocol.name(), it.verdict, it.reversed));
+        prop_assert_eq!(found, Some(("kafka", Verdict::Yes, false)));
     }
 
     #[test]

@@ -2,14 +2,20 @@
 
 use proptest::{prelude::*, strategy::Union};
 
-use super::{dns as dns_messages, http2 as frames, memcached as caches, mysql as packets, postgres as messages, *};
+use super::{
+    dns as dns_messages, http2 as frames, kafka as brokers, memcached as caches, mongodb as documents,
+    mysql as packets, postgres as messages, *,
+};
 use crate::l7::{
-    dns::TCP, http1::HTTP1, http2::HTTP2, memcached::MEMCACHED, mysql::MYSQL, postgres::POSTGRES, redis::REDIS,
+    dns::TCP, http1::HTTP1, http2::HTTP2, kafka::KAFKA, memcached::MEMCACHED, mongodb::MONGODB, mysql::MYSQL,
+    postgres::POSTGRES, redis::REDIS,
 };
 
 /// Protocols whose answers are matched by ids: each is used once.
 const DNS: usize = 3;
 const HTTP_2: usize = 6;
+const MONGO: usize = 7;
+const BROKER: usize = 8;
 
 /// A request and its answer, as each protocol writes them.
 #[derive(Clone)]
@@ -43,7 +49,7 @@ pub(super) enum Content {
 
 impl Talks {
     pub(super) fn protocol(&self) -> &'static dyn Protocol {
-        [&HTTP1 as &dyn Protocol, &REDIS, &POSTGRES, &TCP, &MYSQL, &MEMCACHED, &HTTP2][self.kind]
+        [&HTTP1 as &dyn Protocol, &REDIS, &POSTGRES, &TCP, &MYSQL, &MEMCACHED, &HTTP2, &MONGODB, &KAFKA][self.kind]
     }
 
     pub(super) fn exchanges(&self) -> usize {
@@ -75,6 +81,8 @@ impl Talks {
             mysql(content).boxed(),
             memcached(content).boxed(),
             http2().boxed(),
+            mongodb(content).boxed(),
+            kafka(content).boxed(),
         ];
         let each = kinds.into_iter().enumerate().map(|(kind, pair)| {
             let batches = prop::collection::vec(prop::collection::vec(pair, 1..20), 1..6);
@@ -90,10 +98,14 @@ impl Talks {
     /// Ids are each used once.
     fn number(&mut self) {
         for (id, pair) in self.batches.iter_mut().flatten().enumerate() {
+            if self.kind == BROKER {
+                brokers::number(&mut pair.request, &mut pair.answer, id as u32);
+            }
             for bytes in [&mut pair.request, &mut pair.answer] {
                 match self.kind {
                     DNS => bytes[2..4].copy_from_slice(&(id as u16).to_be_bytes()),
                     HTTP_2 => frames::number(bytes, id as u32 * 2 + 1),
+                    MONGO => documents::number(bytes, id as u32 + 1),
                     _ => {}
                 }
             }
@@ -236,6 +248,57 @@ fn http2() -> impl Strategy<Value = Pair> {
     })
 }
 
+fn mongodb(content: Content) -> impl Strategy<Value = Pair> {
+    use documents::{answer, document, failed, int, ok, request, text, with_list};
+    // What is in a document may look like a message, with a number that is in use.
+    let value = match content {
+        Content::Imitates => [request(&document(&[int("ping", 1)])), answer(&ok())].concat(),
+        Content::Harmless => b"some value, or other".to_vec(),
+    };
+    let value = move |size: usize| value.iter().cycle().take(size).copied().collect::<Vec<_>>();
+    let values = value.clone();
+    prop_oneof![
+        ("[a-z]{1,40}", 0_usize..700).prop_map(move |(name, size)| Pair {
+            request: request(&document(&[
+                text("find", &name),
+                documents::binary("filter", &value(size)),
+                text("$db", "d")
+            ])),
+            answer: answer(&ok()),
+        }),
+        ("[a-z]{1,20}", prop::collection::vec(0_usize..300, 0..5)).prop_map(move |(name, sizes)| {
+            let list: Vec<_> = sizes.iter().map(|size| document(&[documents::binary("v", &values(*size))])).collect();
+            Pair {
+                request: with_list(&document(&[text("insert", &name), text("$db", "d")]), "documents", &list),
+                answer: answer(&documents::found(&list)),
+            }
+        }),
+        Just(Pair { request: request(&document(&[text("drop", "c"), text("$db", "d")])), answer: answer(&failed(26)) }),
+    ]
+}
+
+fn kafka(content: Content) -> impl Strategy<Value = Pair> {
+    use brokers::{answer, fetch, fetched, produce, produced, request};
+    // What is in a record may look like a message, with a number that is in use.
+    let value = match content {
+        Content::Imitates => [request(12, 0, b""), answer(b"\0\0")].concat(),
+        Content::Harmless => b"some value, or other".to_vec(),
+    };
+    let value = move |size: usize| value.iter().cycle().take(size).copied().collect::<Vec<_>>();
+    let values = value.clone();
+    prop_oneof![
+        ("[a-z]{1,40}", 0_usize..700, 0_i16..13, 0_i16..3).prop_map(move |(topic, size, version, error)| Pair {
+            request: produce(version, 1, &topic, &value(size)),
+            answer: produced(version, &topic, &[error]),
+        }),
+        ("[a-z]{1,40}", 0_usize..700, 0_i16..19).prop_map(move |(topic, size, version)| Pair {
+            request: fetch(version, &topic),
+            answer: fetched(version, &topic, 0, &values(size)),
+        }),
+        Just(Pair { request: request(12, 1, b"\0\x05group"), answer: answer(b"\0\0\0\0\0\x1b") }),
+    ]
+}
+
 proptest! {
     #![proptest_config(cases(900))]
 
@@ -279,7 +342,7 @@ proptest! {
     #[test]
     fn what_one_side_shows_whole_is_counted(talks in Talks::any(Content::Imitates), head in 0_usize..400, answers in any::<bool>()) {
         // Where answers are matched by ids, both sides are needed. An eager client's turns cannot be told apart.
-        if talks.kind == DNS || talks.kind == HTTP_2 || talks.eager {
+        if matches!(talks.kind, DNS | HTTP_2 | MONGO | BROKER) || talks.eager {
             return Ok(());
         }
         let mut teller = Teller::new(talks.protocol());
