@@ -51,19 +51,12 @@ pub(super) unsafe fn of(bytes: *const u8, copied: u32, length: u32) -> u8 {
     {
         return Class::Redis as u8;
     }
-    // Brokers of Kafka read the length of a request by itself.
-    if length == 4 && (10..100 << 20).contains(&be32) {
+    // Brokers of Kafka read the length of a request by itself. Servers of MySQL do so, too, with the smallest byte first.
+    if length == 4 && (10..1 << 24).contains(&be32) {
         return Class::Kafka as u8;
     }
     if !long && copied < 5 {
         return Class::Unknown as u8;
-    }
-    // MongoDB: length, ids, then an operation. OP_REPLY is 1, OP_QUERY and OP_GET_MORE 2004 and 2005, OP_COMPRESSED and OP_MSG
-    // 2012 and 2013. Before others: its length may look like a message of theirs.
-    let operation = u32::from_le_bytes([head[12], head[13], head[14], head[15]]);
-    let size = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
-    if long && (22..50_000_000).contains(&size) && matches!(operation, 1 | 2004 | 2005 | 2012 | 2013) {
-        return Class::Mongodb as u8;
     }
     // PostgreSQL: a start, whose length comes first, or a letter and the length of what follows it.
     if be32 == length && length >= 8 && (be32_next == 0x0003_0000 || be32_next >> 8 == 0x0004_d216) {
@@ -79,6 +72,13 @@ pub(super) unsafe fn of(bytes: *const u8, copied: u32, length: u32) -> u8 {
     // MySQL: length in three bytes, number of the packet: a greeting or a command, or the first of an answer.
     if le24 != 0 && (le24 + 4 == length && head[3] < 4 || head[3] == 1 && le24 + 4 < length && le24 < 8192) {
         return Class::Mysql as u8;
+    }
+    // MongoDB: length, ids, then an operation. OP_REPLY is 1, OP_QUERY and OP_GET_MORE 2004 and 2005, OP_COMPRESSED and OP_MSG
+    // 2012 and 2013. The number of a connection stands there in MySQL's greeting, so this comes after it.
+    let operation = u32::from_le_bytes([head[12], head[13], head[14], head[15]]);
+    let whole = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
+    if long && (22..50_000_000).contains(&whole) && matches!(operation, 1 | 2004 | 2005 | 2012 | 2013) {
+        return Class::Mongodb as u8;
     }
     // Kafka: length, then key and version of the request and what the client calls itself. Answers have only a number after
     // the length.

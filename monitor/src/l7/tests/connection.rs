@@ -87,9 +87,16 @@ fn what_only_imitates_a_protocol_is_given_up_too() {
 
 #[test]
 fn nothing_is_recognised_in_noise() {
-    for head in
-        [&b""[..], b"\0", b"\xff", b"hello", b"\x16\x03\x01\x02\0\x01", b"SSH-2.0-OpenSSH_9\r\n", b"220 mail ESMTP\r\n"]
-    {
+    for head in [
+        &b""[..],
+        b"\0",
+        b"\xff",
+        b"hello",
+        b"\x16\x03\x01\x02\0\x01",
+        b"SSH-2.0-OpenSSH_9\r\n",
+        b"220 mail ESMTP\r\n",
+        b"\0\0\0\x33\0\x12\0\x04\0\0\0\x01\0\x13kafka",
+    ] {
         for to in [Side::Server, Side::Client] {
             let found = recognise(&crate::l7::STREAMS, head, to);
             assert!(
@@ -104,12 +111,12 @@ fn nothing_is_recognised_in_noise() {
 #[test]
 fn a_server_that_reads_lengths_and_heads_by_themselves_is_understood_from_the_first() {
     let cases = [
-        ("kafka", 4, super::kafka::request(18, 3, b"\0\0\0"), super::kafka::answer(b"\0\0\x01\0\0\0\0\0")),
+        ("kafka", 4, kafka::request(18, 3, b"\0\0\0"), kafka::answer(b"\0\0\x01\0\0\0\0\0")),
         (
             "mongodb",
             16,
-            super::mongodb::request(&super::mongodb::document(&[super::mongodb::int("ping", 1)])),
-            super::mongodb::answer(&super::mongodb::ok()),
+            mongodb::request(&mongodb::document(&[mongodb::int("ping", 1)])),
+            mongodb::answer(&mongodb::ok()),
         ),
         ("postgresql", 4, b"\0\0\0\x14\0\x03\0\0user\0alice\0\0".to_vec(), b"E\0\0\0\x0cC28000\0\0".to_vec()),
         // A short one that nothing follows.
