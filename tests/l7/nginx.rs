@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, net::SocketAddr};
 
-use monitor_tests::{Installed, Samples, Server, alone, free_address};
+use monitor_tests::{DEADLINE, Installed, Samples, Server, alone, free_address, until};
 
 use super::{Times, counted, daemon};
 
@@ -39,9 +39,13 @@ fn start() -> (Server, SocketAddr) {
     (server, address)
 }
 
-/// How often nginx says that it has answered so.
-fn answered(server: &Server) -> BTreeMap<String, f64> {
-    let log = fs::read_to_string(server.program.file("access")).unwrap();
+/// How often nginx says that it has answered so, of so many in all: it says so after it did.
+fn answered(server: &Server, all: usize) -> BTreeMap<String, f64> {
+    let log = until(DEADLINE, || {
+        let log = fs::read_to_string(server.program.file("access")).unwrap();
+        let lines = log.lines().count();
+        if lines >= all { Ok(log) } else { Err(format!("{lines} of {all} are logged")) }
+    });
     let mut answered = BTreeMap::new();
     for line in log.lines() {
         *answered.entry(line.to_owned()).or_default() += 1.0;
@@ -91,7 +95,7 @@ fn requests_are_as_many_and_take_as_long_as_ab_and_nginx_say() {
     assert!(measured_slow.iter().all(|(_, seconds)| *seconds > 0.4), "{measured_slow:?}");
     Times::of(&metrics, CLIENT, &[("group", &slow.name)]).agree(&measured_slow);
     Times::of(&metrics, SERVER, &[("group", server.name()), ("route", "/slow")]).agree(&measured_slow);
-    assert_eq!(answered(&server), BTreeMap::from([("GET 200".to_owned(), 5_600.0)]));
+    assert_eq!(answered(&server, 5_600), BTreeMap::from([("GET 200".to_owned(), 5_600.0)]));
     assert_eq!(metrics.sum(&format!("{SERVER}_count"), &[("group", server.name())]), 5_600.0);
     assert!(!daemon.get("/metrics").text().contains("secret"));
 }
@@ -114,7 +118,7 @@ fn every_kind_of_answer_is_counted_as_nginx_logs_it() {
         ask(&["-I"], &["/index.html", "/big"]);
         ask(&["--data", &body], &["/users/17", "/index.html"]);
     }
-    let said = answered(&server);
+    let said = answered(&server, 100);
     let wanted: Vec<(&str, f64)> = said.iter().map(|(answer, count)| (answer.as_str(), *count)).collect();
     assert_eq!(said["GET 301"] + said["GET 404"] + said["GET 500"] + said["POST 405"] + said["HEAD 200"], 60.0);
     for (metric, group) in [(SERVER, server.name()), (CLIENT, &curl.name)] {
