@@ -41,6 +41,8 @@ pub struct Knobs {
     pub l7_quota: u64,
     /// Ticks (jiffies) in such a window, as a power of two.
     pub l7_window_shift: u64,
+    /// Arguments of `tcp_recvmsg`: 6 before Linux 5.19, then 5.
+    pub receive_arguments: u64,
     /// Which argument of `io_uring_submit_sqe` is the request: 0, or 1 before Linux 6.0.
     pub ring_request_argument: u64,
     /// Which signals run: bit `SIGNAL_*`.

@@ -32,6 +32,7 @@ pub(crate) static KNOBS: Knobs = Knobs {
     telemetry_wake: 0,
     bulk_wake: 0,
     requests_wake: 0,
+    receive_arguments: 0,
     l7_quota: 0,
     l7_window_shift: 0,
     ring_request_argument: 0,

@@ -20,6 +20,7 @@ pub(crate) fn attach(section: &str) -> Result<String> {
         ["tp_btf", name] => format!("BtfTracepoint {{ name: {name:?} }}"),
         ["uprobe"] => "Uprobe { returns: false }".to_owned(),
         ["uretprobe"] => "Uprobe { returns: true }".to_owned(),
+        ["fexit", name] => format!("FunctionExit {{ name: {name:?} }}"),
         ["lsm", name] => format!("Lsm {{ name: {name:?} }}"),
         _ => bail!("section {section:?} names no attach point that the daemon knows (monitor/build/names.rs)"),
     })
@@ -63,6 +64,7 @@ mod tests {
         );
         assert_eq!(attach("raw_tp/sys_enter").unwrap(), r#"RawTracepoint { name: "sys_enter" }"#);
         assert_eq!(attach("lsm/task_kill").unwrap(), r#"Lsm { name: "task_kill" }"#);
+        assert_eq!(attach("fexit/tcp_sendmsg").unwrap(), r#"FunctionExit { name: "tcp_sendmsg" }"#);
         assert_eq!(attach("uprobe").unwrap(), "Uprobe { returns: false }");
         assert_eq!(attach("uretprobe").unwrap(), "Uprobe { returns: true }");
         assert_eq!(attach("tp_btf/block_rq_issue").unwrap(), r#"BtfTracepoint { name: "block_rq_issue" }"#);

@@ -12,6 +12,8 @@ const HOOKS: &[(&str, Version)] = &[
     ("sock_recv_length", (6, 3)),
     ("block_io_start", (6, 5)),
     ("io_uring_submit_req", (6, 3)),
+    // No hook, but what the programs need that read the memory of callers.
+    ("bpf_task_pt_regs", (5, 15)),
     // No hook, but what programs on functions of libraries are attached by.
     ("uprobe_multi", (6, 6)),
 ];
@@ -62,7 +64,7 @@ pub fn has_hook(hook: &str) -> bool {
 /// What `doctor` must say of a signal: `full`, `degraded`, or `off` where nobody has asked for it.
 pub fn state(signal: &str) -> &'static str {
     // Without this hook there is nothing of it.
-    if signal == "protect" || signal == "l7" && !has_hook("sock_send_length") {
+    if signal == "protect" || signal == "l7" && !has_hook("bpf_task_pt_regs") {
         return "off";
     }
     let lacks = DEGRADED.iter().any(|(name, hook)| *name == signal && !has_hook(hook));

@@ -37,7 +37,7 @@ fn daemon() -> Option<Daemon> {
 }
 
 fn daemon_with(config: &str) -> Option<Daemon> {
-    let has = expected::has_hook("sock_send_length");
+    let has = expected::has_hook("bpf_task_pt_regs");
     let daemon = Daemon::start(config);
     let up = daemon.fresh_metrics().sum("monitor_signal_up", &[("signal", "l7")]);
     assert_eq!(up, f64::from(u8::from(has)), "{}", daemon.log());

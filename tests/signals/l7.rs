@@ -11,7 +11,7 @@ const CLIENT: &str = "monitor_http_client_request_duration_seconds_count";
 
 /// A daemon with the signal, where this kernel has the hooks for it.
 fn daemon() -> Option<Daemon> {
-    let has = expected::has_hook("sock_send_length");
+    let has = expected::has_hook("bpf_task_pt_regs");
     let daemon = Daemon::start(CONFIG);
     let up = daemon.fresh_metrics().sum("monitor_signal_up", &[("signal", "l7")]);
     assert_eq!(up, f64::from(u8::from(has)), "{}", daemon.log());
@@ -93,7 +93,7 @@ fn every_way_of_moving_bytes_is_heard_on_both_sides() {
 #[test]
 fn a_connection_older_than_the_daemon_is_heard_from_now_on() {
     again_if_missed(|| {
-        if !expected::has_hook("sock_send_length") {
+        if !expected::has_hook("bpf_task_pt_regs") {
             return;
         }
         let server = ["answer-http", "7", "+", "say", "half", "+", "answer-http", "20"];

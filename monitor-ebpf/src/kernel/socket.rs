@@ -22,6 +22,12 @@ pub(crate) fn is_internet(family: u16) -> bool {
     family == AF_INET || family == AF_INET6
 }
 
+/// Is it of IPv6?
+#[inline(always)]
+pub(crate) fn is_inet6(family: u16) -> bool {
+    family == AF_INET6
+}
+
 /// Local port, host byte order.
 #[inline(always)]
 pub(crate) fn local_port(sock: Object) -> u16 {

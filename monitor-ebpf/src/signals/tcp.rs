@@ -48,9 +48,9 @@ const SOCK_DONE: u32 = 1;
 const ECONNREFUSED: i32 = 111;
 const ETIMEDOUT: i32 = 110;
 /// The receiver only looked: the bytes will be received again.
-const MSG_PEEK: i32 = 0x2;
+pub(super) const MSG_PEEK: i32 = 0x2;
 /// What is received is no payload but a report.
-const MSG_ERRQUEUE: i32 = 0x2000;
+pub(super) const MSG_ERRQUEUE: i32 = 0x2000;
 
 #[map]
 static TCP_STATS: Array<TcpStats> = Array::with_max_entries(limits::PROCESS_SLOTS, MMAPABLE);
@@ -395,18 +395,43 @@ fn traffic(ctx: &BtfTracePointContext, length: i32, direction: usize) {
     }
     // The connections below an MPTCP socket are TCP's, and known by themselves.
     if protocol == socket::TCP {
-        let known = used(sock, owner);
-        if knob!(signals) & SIGNAL_L7 != 0
-            && let Some(socket) = known
-        {
-            // SAFETY: a map value, in which there is room for what is copied.
-            unsafe {
-                let turn = &raw mut (*socket).turn;
-                l7::tls::carry(sock as u64, turn, (*socket).role);
-                let speaker = l7::Speaker { key: sock as u64, turn, role: (*socket).role, process: owner };
-                let (scratch, copy) = (l7::scratch(direction), l7::by_call(length as u32));
-                l7::moved(speaker, Object(sock as u64), length as u32, direction, scratch, copy);
-            }
+        spoken(sock, owner, length, direction);
+    }
+}
+
+/// The same for what is said alone, where bytes are not counted by call.
+///
+/// # Safety
+/// `sock` is a socket whose type the verifier knows.
+#[inline(always)]
+pub(super) unsafe fn heard(sock: *const u8, length: i32, direction: usize) {
+    // SAFETY: the caller vouches for it.
+    let protocol = unsafe { protocol(sock) };
+    if protocol == socket::UDP {
+        // SAFETY: as above.
+        return unsafe { l7::datagram(sock, length as u32, direction) };
+    }
+    if protocol == socket::TCP
+        && let Some(owner) = slots::current()
+    {
+        spoken(sock, owner, length, direction);
+    }
+}
+
+/// `owner` has moved bytes over a connection.
+#[inline(always)]
+fn spoken(sock: *const u8, owner: SlotRef, length: i32, direction: usize) {
+    let known = used(sock, owner);
+    if knob!(signals) & SIGNAL_L7 != 0
+        && let Some(socket) = known
+    {
+        // SAFETY: a map value, in which there is room for what is copied.
+        unsafe {
+            let turn = &raw mut (*socket).turn;
+            l7::tls::carry(sock as u64, turn, (*socket).role);
+            let speaker = l7::Speaker { key: sock as u64, turn, role: (*socket).role, process: owner };
+            let (scratch, copy) = (l7::scratch(direction), l7::by_call(length as u32));
+            l7::moved(speaker, Object(sock as u64), length as u32, direction, scratch, copy);
         }
     }
 }

@@ -212,6 +212,12 @@ impl Btf {
         self.named(FUNC, name).is_some()
     }
 
+    /// Number of arguments of a function; `None`: there is no such function.
+    pub fn function_arguments(&self, name: &str) -> Option<usize> {
+        let function = self.itself(self.of_number(self.named(FUNC, name)?)?.target)?;
+        (function.kind == FUNC_PROTO).then_some(function.length)
+    }
+
     /// Number of arguments of a tracepoint; `None`: there is no such tracepoint.
     pub fn tracepoint_arguments(&self, name: &str) -> Option<usize> {
         self.tracepoint(name).map(|function| function.length.saturating_sub(1))
@@ -253,6 +259,14 @@ mod tests {
 
     fn running() -> Btf {
         Btf::read(Path::new("/sys/kernel/btf/vmlinux")).expect("this kernel has BTF")
+    }
+
+    #[test]
+    fn functions_have_their_arguments() {
+        let btf = running();
+        assert_eq!(btf.function_arguments("tcp_sendmsg"), Some(3));
+        assert!(matches!(btf.function_arguments("tcp_recvmsg"), Some(5 | 6)));
+        assert_eq!(btf.function_arguments("no_such_function"), None);
     }
 
     #[test]

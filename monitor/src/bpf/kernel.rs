@@ -71,6 +71,12 @@ impl Kernel {
             .then(|| format!("bpf is not among the active security modules ({active}): boot with lsm={active},bpf"))
     }
 
+    /// The same of a function of the kernel.
+    pub fn function_refusal(&self, function: &str) -> Option<String> {
+        let absent = || (!self.btf.has_function(function)).then(|| format!("this kernel has no function {function}"));
+        self.disabled(function).or_else(absent)
+    }
+
     /// Why a hook, or a program behind one, is not to be used: the configuration says so.
     pub fn disabled(&self, name: &str) -> Option<String> {
         self.disabled.iter().any(|other| other == name).then(|| "off by kernel.disable_hooks".to_owned())

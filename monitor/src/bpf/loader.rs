@@ -391,6 +391,7 @@ fn knobs(kernel: &Kernel, settings: &Settings, shards: u32) -> Knobs {
         telemetry_wake: u64::from(settings.telemetry_ring / 2),
         bulk_wake: u64::from(settings.bulk_ring / 2),
         requests_wake: u64::from(requests_ring(settings) / 2),
+        receive_arguments: kernel.btf.function_arguments("tcp_recvmsg").unwrap_or(0) as u64,
         l7_quota: per_window(settings.l7_rate),
         l7_window_shift: window_shift(QUOTA_WINDOW_NS),
         pacing: u64::from(settings.timing == Timing::Adaptive || settings.may_shed),

@@ -44,6 +44,11 @@ pub enum Attach {
         /// The question.
         name: &'static str,
     },
+    /// Where a function of the kernel returns.
+    FunctionExit {
+        /// The function.
+        name: &'static str,
+    },
     /// A function of a program or a library, found while the daemon runs.
     Uprobe {
         /// Where it returns, else where it is entered.
@@ -58,6 +63,7 @@ impl Attach {
             Self::Tracepoint { name, .. }
             | Self::RawTracepoint { name }
             | Self::BtfTracepoint { name }
+            | Self::FunctionExit { name }
             | Self::Lsm { name } => name,
             Self::Uprobe { .. } => "uprobe",
         }

@@ -34,6 +34,10 @@ pub enum Need {
     Optional(&'static str),
     /// Less: it stands in for the first hook named, and is used only without that one. This is lost without either.
     InPlaceOf(&'static str, &'static str),
+    /// Nothing, unless the kernel has the function named: the program where that returns stands in.
+    Better(&'static str),
+    /// Nothing: it is off. It stands in for the hook named, and is used only without that one.
+    OrElse(&'static str),
     /// Nothing, where system calls are timed in this way; elsewhere it is not used.
     For(Timing),
     /// Nothing: it is off. The program is loaded, and attached only when there is something for it to do: then. This is so
@@ -111,6 +115,12 @@ const fn in_libraries(program: Program) -> Hook {
     Hook { program, need: Need::InLibraries("what is said inside TLS") }
 }
 
+const fn stands_in(program: Program, for_hook: &'static str, lost: &'static str) -> Hook {
+    Hook { program, need: Need::InPlaceOf(for_hook, lost) }
+}
+
+/// What is lost where nobody tells of datagrams.
+const QUESTIONS: &str = "questions for names over UDP";
 /// What is lost without either hook of io_uring.
 const THROUGH_RING: &str = "what is asked through io_uring";
 
@@ -234,8 +244,15 @@ pub static SIGNALS: &[Signal] = &[
         summary: "Requests and answers over TCP: response times of endpoints and queries.",
         hooks: &[
             required(programs::TCP_STATE),
-            required(programs::TCP_SEND),
-            required(programs::TCP_RECEIVE),
+            Hook { program: programs::TCP_SEND, need: Need::Better("tcp_sendmsg") },
+            Hook { program: programs::TCP_RECEIVE, need: Need::Better("tcp_recvmsg") },
+            Hook { program: programs::L7_TCP_SEND, need: Need::OrElse("sock_send_length") },
+            Hook { program: programs::L7_TCP_RECEIVE, need: Need::OrElse("sock_recv_length") },
+            stands_in(programs::L7_TCP_SEND_PAGE, "sock_send_length", "what sendfile sends"),
+            stands_in(programs::L7_UDP_SEND, "sock_send_length", QUESTIONS),
+            stands_in(programs::L7_UDP6_SEND, "sock_send_length", QUESTIONS),
+            stands_in(programs::L7_UDP_RECEIVE, "sock_recv_length", QUESTIONS),
+            stands_in(programs::L7_UDP6_RECEIVE, "sock_recv_length", QUESTIONS),
             in_libraries(programs::TLS_ENTER),
             in_libraries(programs::TLS_RETURN),
         ],

@@ -9,6 +9,7 @@
 
 mod buffer;
 mod class;
+mod functions;
 pub(super) mod tls;
 
 use core::{ptr, slice};

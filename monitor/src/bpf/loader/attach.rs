@@ -5,7 +5,7 @@ use std::{collections::HashMap, os::fd::OwnedFd, time::Instant};
 use aya::{
     Ebpf,
     maps::ProgramArray,
-    programs::{BtfTracePoint, Lsm, ProgramError, tp_btf::BtfTracePointLinkId},
+    programs::{BtfTracePoint, FExit, Lsm, ProgramError, tp_btf::BtfTracePointLinkId},
 };
 use monitor_common::signals::activity::Class;
 use tracing::debug;
@@ -29,6 +29,8 @@ pub(super) enum Place {
     Hook(BtfTracePointLinkId),
     /// Behind the program of its hook, by a tail call.
     TailCall,
+    /// Where a function of the kernel returns.
+    FunctionExit,
     /// Where the kernel asks its security modules.
     Lsm,
     /// On functions of libraries, as they are found: the program.
@@ -63,7 +65,10 @@ pub(super) fn attach_signal(
                 }
                 continue;
             }
-            Need::InPlaceOf(better, _) if kernel.has_hook(better) => HookState::Unused(format!("{better} is better")),
+            Need::Better(function) if !kernel.has_hook(name) && kernel.btf.has_function(function) => {
+                HookState::Unused(format!("this kernel has no tracepoint {name}; the return of {function} stands in"))
+            }
+            Need::OrElse(better) | Need::InPlaceOf(better, _) if kernel.has_hook(better) => HookState::Unused(format!("{better} is better")),
             Need::InLibraries(_) => in_libraries(hook.program, settings, kernel, ebpf, attached),
             Need::OnDemand(when, _) => on_demand(hook.program, when, kernel, ebpf),
             Need::TailCall(class, _) => {
@@ -80,7 +85,11 @@ pub(super) fn attach_signal(
             | Need::InLibraries(what) => Some(what).filter(|_| failed),
             _ => None,
         };
-        if let (Need::Required | Need::For(_) | Need::OnDemand(..), HookState::Failed(reason)) = (hook.need, &state) {
+        let whole = matches!(
+            hook.need,
+            Need::Required | Need::Better(_) | Need::OrElse(_) | Need::For(_) | Need::OnDemand(..)
+        );
+        if let (true, HookState::Failed(reason)) = (whole, &state) {
             let without = missed.map_or_else(String::new, |what| format!("; {what}"));
             report.state = SignalState::Off(format!("{name}: {reason}{without}"));
         }
@@ -132,6 +141,7 @@ pub(super) fn try_hook(
 ) -> HookState {
     let refusal = match program.attach {
         Attach::Lsm { name } => kernel.lsm_refusal(name),
+        Attach::FunctionExit { name } => kernel.function_refusal(name),
         _ => kernel.refusal(program.attach.hook()),
     };
     if let Some(reason) = refusal.or_else(|| kernel.disabled(name)) {
@@ -157,6 +167,12 @@ pub(super) fn attach(program: Program, kernel: &Kernel, ebpf: &mut Ebpf) -> Resu
         let loaded: &mut Lsm = ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()?;
         loaded.load(name, &kernel.aya)?;
         return loaded.attach().map(|_| Place::Lsm);
+    }
+    if let Attach::FunctionExit { name } = program.attach {
+        let loaded: &mut FExit =
+            ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()?;
+        loaded.load(name, &kernel.aya)?;
+        return loaded.attach().map(|_| Place::FunctionExit);
     }
     let Attach::BtfTracepoint { name } = program.attach else { return Err(ProgramError::UnexpectedProgramType) };
     let loaded = tracepoint(ebpf, program)?;
