@@ -42,7 +42,7 @@ impl Step {
             Self::AdaptiveTiming => "only some system calls are timed (all are counted)",
             Self::SlowReading => "numbers of processes are up to a minute old, counters up to ten seconds",
             Self::NoTiming => "no system call is timed (all that return are counted)",
-            Self::NoTcpTraffic => "bytes of TCP connections are not counted",
+            Self::NoTcpTraffic => "bytes of TCP connections are not counted, and requests are not heard",
             Self::NoSyscalls => "system calls are not counted, and accepts only once they carry traffic",
         }
     }

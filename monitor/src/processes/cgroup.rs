@@ -154,6 +154,17 @@ const CACHE: usize = 1024;
 /// How long a remembered cgroup is believed: its id may be given to another one after it is removed.
 const LIFETIME_NS: u64 = Duration::from_secs(10).as_nanos() as u64;
 
+/// The same where the process is in no cgroup of version 2 but its root, so that only the address of its set of cgroups
+/// tells: the kernel gives it to another set as soon as nobody is in these any more.
+const LIFETIME_OF_ADDRESS_NS: u64 = Duration::from_millis(100).as_nanos() as u64;
+/// The id of the root of version 2.
+const ROOT: u64 = 1;
+
+/// How long what was remembered by these ids is believed.
+fn lifetime_ns(ids: (u64, u64)) -> u64 {
+    if ids.0 <= ROOT { LIFETIME_OF_ADDRESS_NS } else { LIFETIME_NS }
+}
+
 /// The ids of a cgroup, and what `/proc` said of it.
 type Answer = ((u64, u64), Option<Vec<u8>>);
 
@@ -177,7 +188,7 @@ impl CgroupCache {
     /// The cgroup of `process`, which has just told its ids. None when it is gone already.
     pub(super) fn by_id(&mut self, process: ProcessId, ids: (u64, u64), now_ns: u64) -> Option<Arc<Cgroup>> {
         if let Some((since, cgroup)) = self.by_id.get(&ids)
-            && now_ns.saturating_sub(*since) < LIFETIME_NS
+            && now_ns.saturating_sub(*since) < lifetime_ns(ids)
         {
             return Some(Arc::clone(cgroup));
         }
@@ -187,7 +198,7 @@ impl CgroupCache {
         }
         let cgroup = self.intern(&file?);
         if self.by_id.len() >= CACHE {
-            self.by_id.retain(|_, (since, _)| now_ns.saturating_sub(*since) < LIFETIME_NS);
+            self.by_id.retain(|ids, (since, _)| now_ns.saturating_sub(*since) < lifetime_ns(*ids));
         }
         // (0, 0): the kernel could not tell.
         if self.by_id.len() < CACHE && ids != (0, 0) {

@@ -60,7 +60,7 @@ const DAEMON_TESTS: [&str; 8] = [
 ];
 
 /// How long a machine may take after it has come up.
-const DEADLINE: Duration = Duration::from_secs(1500);
+const DEADLINE: Duration = Duration::from_secs(1800);
 
 /// A machine for a kernel.
 struct Shape {

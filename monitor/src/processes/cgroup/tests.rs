@@ -106,10 +106,14 @@ fn the_cache_is_bounded_and_forgets() {
     let stat = procfs::Stat::read(std::process::id()).unwrap();
     let myself = ProcessId { pid: std::process::id(), start_ticks: stat.start_ticks };
     let mut cache = CgroupCache::default();
-    let first = cache.by_id(myself, (1, 1), 0).unwrap();
+    let first = cache.by_id(myself, (2, 1), 0).unwrap();
     let nobody = ProcessId { pid: myself.pid, start_ticks: 0 };
-    assert_eq!(cache.by_id(nobody, (1, 1), LIFETIME_NS - 1), Some(Arc::clone(&first)), "not remembered");
-    assert_eq!(cache.by_id(nobody, (1, 1), LIFETIME_NS), None, "believed for too long");
+    assert_eq!(cache.by_id(nobody, (2, 1), LIFETIME_NS - 1), Some(Arc::clone(&first)), "not remembered");
+    assert_eq!(cache.by_id(nobody, (2, 1), LIFETIME_NS), None, "believed for too long");
+    // Where only an address tells, that is soon another set's.
+    assert_eq!(cache.by_id(myself, (ROOT, 1), 0), Some(Arc::clone(&first)));
+    assert_eq!(cache.by_id(nobody, (ROOT, 1), LIFETIME_OF_ADDRESS_NS - 1), Some(Arc::clone(&first)));
+    assert_eq!(cache.by_id(nobody, (ROOT, 1), LIFETIME_OF_ADDRESS_NS), None, "believed for too long");
     for id in 0..5_000 {
         assert_eq!(cache.by_id(myself, (id, 7), LIFETIME_NS + id), Some(Arc::clone(&first)));
         cache.intern(format!("0::/{id}").as_bytes());
