@@ -228,6 +228,8 @@ impl Loaded {
 
 /// The signal whose programs are behind tail calls.
 const ACTIVITY: &str = "activity";
+/// The signal whose programs are parts of those of `tcp`.
+const L7: &str = "l7";
 /// The signal that forbids.
 pub const PROTECT: &str = "protect";
 
@@ -259,6 +261,20 @@ pub fn load(kernel: &mut Kernel, settings: &Settings) -> Result<Loaded, BpfError
         .filter_map(|hook| refused_after_all(kernel, hook))
         .collect();
     if refused.is_empty() {
+        return Ok(loaded);
+    }
+    // Programs on what sockets move are much larger where they hear requests, too: without that they may be let in.
+    let too_large = refused.iter().find(|(hook, _)| matches!(*hook, "sock_send_length" | "sock_recv_length"));
+    if let Some((hook, reason)) = too_large.filter(|_| settings.signals.contains(&L7)) {
+        let reason = format!("{hook}: {reason}");
+        warn!(reason, "the kernel refuses programs that hear requests; loading again without them");
+        drop(loaded);
+        let mut rest = settings.clone();
+        rest.signals.retain(|signal| *signal != L7);
+        let mut loaded = load(kernel, &rest)?;
+        if let Some(report) = loaded.signals.iter_mut().find(|report| report.signal == L7) {
+            report.state = SignalState::Off(reason);
+        }
         return Ok(loaded);
     }
     warn!(?refused, "the kernel refused programs that others count on; loading again without them");
