@@ -54,8 +54,8 @@ fn events_after(daemon: &Daemon, workload: Workload) -> Vec<Value> {
 }
 
 /// The rules that found something, but for those that mind what these tests are: a program with connections has just
-/// written another one, which runs, with the library path that cargo gives; and others copy shells and network tools in
-/// the same session.
+/// written another one, which runs, with the library path that cargo gives; and daemons of other tests, in the same
+/// session, read the programs of all processes, shells among them, when they look for TLS libraries.
 fn rules(events: &[Value]) -> Vec<&str> {
     events
         .iter()
